@@ -1,0 +1,55 @@
+// What a caller can choose: how a model is loaded, and how text is generated.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace galago {
+
+/// Storage type of the weights in memory. `automatic` keeps the checkpoint's own. Arithmetic sums in FP32
+/// throughout.
+enum class Precision { automatic, fp32, fp16, bf16 };
+
+/// Storage type of keys and values. `automatic`: FP32 where the decoder's weights were asked for in FP32,
+/// else FP16.
+enum class KvPrecision { automatic, fp32, fp16 };
+
+/// The requests a model is loaded for. Stating them makes the plan, and so the memory, as small as they
+/// allow.
+struct Workload {
+  std::string prompt;         ///< the user's text of the longest request
+  std::int64_t n_images = 1;  ///< pictures in one request
+  std::int64_t max_new_tokens = 256;
+};
+
+struct EngineOptions {
+  std::filesystem::path model;  ///< a checkpoint directory; empty: the demo model that comes with Galago
+  Precision precision = Precision::automatic;        ///< decoder and projector
+  Precision tower_precision = Precision::automatic;  ///< vision tower
+  KvPrecision kv = KvPrecision::automatic;
+  std::string device = "auto";  ///< "auto" or "cpu"
+  int threads = 0;              ///< 0: one per core that the process may use
+  std::int64_t context =
+      0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
+  std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
+  std::uint64_t memory_limit =
+      0;  ///< bytes; a plan above it is refused with Error{memory}; 0: what the machine has
+  std::optional<Workload> workload;
+};
+
+struct SamplingOptions {
+  double temperature = 0;  ///< 0: greedy
+  std::int64_t top_k = 0;  ///< 0: all
+  double top_p = 1;        ///< smallest set of tokens with at least this probability (arXiv:1904.09751)
+  double min_p = 0;        ///< drops tokens below this fraction of the likeliest one's probability
+  double repetition_penalty = 1;  ///< arXiv:1909.05858; 1: none
+  std::uint64_t seed = 0;         ///< the same seed, model and options give the same text
+  std::int64_t max_new_tokens = 256;
+  bool ignore_end = false;        ///< go on past end-of-sequence tokens, for measurements
+  std::vector<std::string> stop;  ///< the text ends before the first of these
+};
+
+}  // namespace galago

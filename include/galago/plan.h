@@ -1,0 +1,60 @@
+// What a model will use, told before it is loaded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "galago/options.h"
+
+namespace galago {
+
+struct RegionPlan {
+  std::string name;  ///< "weights", "kv", "activations", "staging", "runtime"
+  std::uint64_t bytes;
+  std::string purpose;
+};
+
+/// The least work of a phase, and the time it takes at the machine's measured ceilings (roofline).
+struct PhasePlan {
+  std::string
+      name;  ///< "encode" (one picture), "prefill" (the planned prompt), "decode" (one token, full context)
+  double flops;
+  std::uint64_t bytes_read;
+  std::uint64_t bytes_written;
+  double seconds;
+};
+
+/// Ceilings of the machine, measured when the plan is made, and what the kernels are built for.
+struct MachineCeilings {
+  double flops_per_second = 0;
+  double bytes_per_second = 0;
+};
+
+struct Plan {
+  std::string model;   ///< directory
+  std::string family;  ///< name of the family description
+  std::string device;  ///< "cpu (avx2, 2 threads)"
+  std::string precision, tower_precision, kv_precision;
+  std::int64_t context = 0;
+  std::int64_t prefill_chunk = 0;
+  std::int64_t image_tokens = 0;  ///< tokens of one picture; 0 for text models
+  std::int64_t page_tokens = 0;   ///< tokens of one KV page
+  std::int64_t n_pages = 0;
+  std::vector<RegionPlan> regions;
+  std::uint64_t peak_bytes = 0;  ///< sum of the regions
+  std::vector<PhasePlan> phases;
+  MachineCeilings ceilings;
+};
+
+/// Plans without loading: headers and configuration are read, no weight is. Throws Error{model, memory,
+/// usage}.
+Plan plan_model(const EngineOptions& options);
+
+/// The table that `galago plan` prints, with one line a region and one a phase.
+std::string to_text(const Plan& plan);
+
+/// One JSON object; `peak_bytes` at the top level. Schema: docs/plan.md.
+std::string to_json(const Plan& plan);
+
+}  // namespace galago

@@ -1,0 +1,133 @@
+// What a device can do: the ops that models are written in. Every op takes its scratch from the arena and
+// hands its work, with its cost, to the queue, so planning is running with both in plan mode.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "backend/queue.h"
+#include "memory/arena.h"
+#include "tensor/view.h"
+
+namespace galago::backend {
+
+using PageId = std::int32_t;
+
+/// Where ops take memory from and hand work to; passed to every op, nothing is global.
+struct Execution {
+  memory::Arena& arena;
+  Queue& queue;
+};
+
+enum class Activation {
+  none,
+  gelu,        ///< exact, with erf
+  quick_gelu,  ///< x * sigmoid(1.702 x), CLIP's
+  silu,        ///< x * sigmoid(x)
+};
+
+/// What a linear op does to each result on its way out: y = activation(x w^T + bias) + residual.
+struct Epilogue {
+  Weight bias{};  ///< [n], FP32; not present: none
+  Activation activation = Activation::none;
+  Matrix residual{};  ///< [m, n]; rows == 0: none; may be y itself
+};
+
+/// Non-overlapping square patches of pictures, [n_tiles, channels, image_size, image_size], channels first.
+struct PatchGrid {
+  std::int64_t n_tiles;
+  std::int64_t channels;
+  std::int64_t image_size;
+  std::int64_t patch_size;
+
+  std::int64_t side() const { return image_size / patch_size; }
+  std::int64_t per_tile() const { return side() * side(); }
+  std::int64_t patch_values() const { return channels * patch_size * patch_size; }
+};
+
+/// Heads of an attention block. Query head h reads key-value head h / (n_heads / n_kv_heads).
+struct Heads {
+  std::int64_t n_heads;
+  std::int64_t n_kv_heads;
+  std::int64_t head_size;
+  float scale;  ///< applied to q k^T, usually 1 / sqrt(head_size)
+};
+
+/// One layer's part of the KV pages. Page p of the layer begins at base + p * page_stride and holds the keys
+/// [n_kv_heads, page_tokens, head_size] and then the values, likewise, in `dtype` (FP32 or FP16).
+struct LayerPages {
+  std::byte* base = nullptr;  ///< null in plan mode
+  Bytes page_stride = 0;
+  std::int64_t page_tokens = 0;
+  DType dtype = DType::f16;
+};
+
+/// The rows of one sequence within a step: rows [first_row, first_row + n_rows) of the step are the tokens at
+/// positions first_position, first_position + 1, ... of a sequence whose page table is `pages`
+/// (position p lives in pages[p / page_tokens]). `pages` may be empty in plan mode.
+struct SequenceRows {
+  std::int64_t first_row;
+  std::int64_t n_rows;
+  std::int64_t first_position;
+  std::span<const PageId> pages;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "cpu"
+  virtual std::string name() const = 0;
+  /// What the kernels are built for and how many threads run them: "avx2, 2 threads".
+  virtual std::string description() const = 0;
+
+  /// y [m, n] = activation(x [m, k] w^T + bias) + residual, w [n, k] in FP32, FP16 or BF16; sums in FP32.
+  virtual void linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
+                      const Matrix& y) = 0;
+  /// y [m, n] = activation(x gate^T) * (x up^T): the SiLU MLP's first half. w = gate over up, [2 n, k].
+  virtual void gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
+                            const Matrix& y) = 0;
+  /// Over each row: (x - mean) / sqrt(variance + epsilon) * weight + bias. y may be x.
+  virtual void layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias,
+                          float epsilon, const Matrix& y) = 0;
+  /// Over each row: x / sqrt(mean(x^2) + epsilon) * weight (arXiv:1910.07467). y may be x.
+  virtual void rms_norm(Execution& exec, const Matrix& x, const Weight& weight, float epsilon,
+                        const Matrix& y) = 0;
+
+  /// y [n_tiles * per_tile, patch_values]: each row one patch, in the order of a convolution's weight
+  /// (channel, row, column). `pixels` is null in plan mode.
+  virtual void unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid,
+                              const Matrix& y) = 0;
+  /// y [n_tiles * (1 + per_tile), width]: per tile the class embedding, then its patches; each plus its
+  /// position.
+  virtual void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
+                           const Weight& positions, const Matrix& y) = 0;
+  /// y row i = table row ids[i]; rows whose id is negative are left as they are (image embeddings live
+  /// there).
+  virtual void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+                           const Matrix& y) = 0;
+
+  /// table [rows, head_size]: cosines, then sines of position * inverse_frequencies, times `scale`, for each
+  /// row of the step.
+  virtual void rope_table(Execution& exec, std::span<const SequenceRows> sequences,
+                          const Weight& inverse_frequencies, float scale, const Matrix& table) = 0;
+  /// Rotates every head of x [rows, n * head_size] in place, element i with i + head_size / 2
+  /// (arXiv:2104.09864).
+  virtual void rope(Execution& exec, const Matrix& x, const Matrix& table) = 0;
+  /// Stores k and v [rows, n_kv_heads * head_size] of each sequence's rows into its pages.
+  virtual void append_kv(Execution& exec, const Matrix& k, const Matrix& v,
+                         std::span<const SequenceRows> sequences, const Heads& heads,
+                         const LayerPages& pages) = 0;
+
+  /// Bidirectional attention within each tile of `tokens_per_tile` rows: q, k, v, out [rows, n_heads *
+  /// head_size].
+  virtual void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
+                           std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) = 0;
+  /// Causal attention of each sequence's rows over its pages, its own rows included (they were appended
+  /// before).
+  virtual void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+                            const LayerPages& pages, const Heads& heads, const Matrix& out) = 0;
+};
+
+}  // namespace galago::backend
