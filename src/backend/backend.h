@@ -103,10 +103,9 @@ class Backend {
   /// position.
   virtual void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
                            const Weight& positions, const Matrix& y) = 0;
-  /// y row i = table row ids[i]; rows whose id is negative are left as they are (image embeddings live
-  /// there).
+  /// y row i = table row ids[i], or, where ids[i] is negative, row -1 - ids[i] of `image_embeddings`.
   virtual void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
-                           const Matrix& y) = 0;
+                           const Matrix& image_embeddings, const Matrix& y) = 0;
 
   /// table [rows, head_size]: cosines, then sines of position * inverse_frequencies, times `scale`, for each
   /// row of the step.

@@ -9,7 +9,8 @@
 
 namespace galago {
 
-/// Rows of FP32 activations, [rows, cols], `stride` elements from one row to the next. In plan mode `data` is null.
+/// Rows of FP32 activations, [rows, cols], `stride` elements from one row to the next. In plan mode `data` is
+/// null.
 struct Matrix {
   float* data = nullptr;
   std::int64_t rows = 0;

@@ -1,0 +1,147 @@
+#include "model/decoder.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+namespace galago::model {
+namespace {
+
+using backend::Epilogue;
+using memory::RegionId;
+
+std::string name(std::int64_t layer, const char* tensor) {
+  return "decoder." + std::to_string(layer) + "." + tensor;
+}
+
+DecoderLayer load_layer(const DecoderShape& shape, std::int64_t i, WeightSource& source) {
+  const std::int64_t hidden = shape.hidden_size;
+  const std::int64_t query = shape.query_size();
+  const std::int64_t kv = shape.kv_size();
+  DecoderLayer layer;
+  layer.attention_norm = source.vector({name(i, "attn_norm.weight"), {hidden}});
+  layer.qkv =
+      source.matrix(Part::decoder, std::array<NamedShape, 3>{{{name(i, "attn.q.weight"), {query, hidden}},
+                                                              {name(i, "attn.k.weight"), {kv, hidden}},
+                                                              {name(i, "attn.v.weight"), {kv, hidden}}}});
+  if (shape.attention_bias) {
+    layer.qkv_bias = source.vector(std::array<NamedShape, 3>{
+        {{name(i, "attn.q.bias"), {query}}, {name(i, "attn.k.bias"), {kv}}, {name(i, "attn.v.bias"), {kv}}}});
+  }
+  layer.attention_out = source.matrix(Part::decoder, {name(i, "attn.o.weight"), {hidden, query}});
+  layer.mlp_norm = source.vector({name(i, "mlp_norm.weight"), {hidden}});
+  layer.gate_up = source.matrix(
+      Part::decoder, std::array<NamedShape, 2>{{{name(i, "mlp.gate.weight"), {shape.mlp_size, hidden}},
+                                                {name(i, "mlp.up.weight"), {shape.mlp_size, hidden}}}});
+  layer.down = source.matrix(Part::decoder, {name(i, "mlp.down.weight"), {hidden, shape.mlp_size}});
+  return layer;
+}
+
+/// theta ^ (-2 i / head_size), rounded to FP32 as the reference does, whatever the weights' type
+/// (arXiv:2104.09864).
+Weight load_inverse_frequencies(const DecoderShape& shape, WeightSource& source) {
+  std::vector<float> frequencies(static_cast<std::size_t>(shape.head_size / 2));
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(shape.head_size);
+    frequencies[i] = 1.0F / static_cast<float>(std::pow(shape.rope_theta, static_cast<double>(exponent)));
+  }
+  return source.constant(frequencies);
+}
+
+/// One step's buffers that live through all layers.
+struct StepBuffers {
+  Matrix hidden;      // [rows, hidden_size], the residual stream
+  Matrix normed;      // [rows, hidden_size]
+  Matrix rope_table;  // [rows, head_size]
+};
+
+struct StepContext {
+  const DecoderShape& shape;
+  backend::Backend& backend;
+  backend::Execution& exec;
+  const DecoderStep& step;
+  StepBuffers buffers;
+
+  Matrix scratch(std::int64_t cols) const {
+    return exec.arena.matrix(RegionId::activations, buffers.hidden.rows, cols);
+  }
+};
+
+void run_attention(const DecoderLayer& layer, const backend::LayerPages& pages, const StepContext& context) {
+  const auto& [shape, backend, exec, step, buffers] = context;
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const Matrix qkv = context.scratch(shape.query_size() + 2 * shape.kv_size());
+  const Matrix q = qkv.slice_cols(0, shape.query_size());
+  const Matrix k = qkv.slice_cols(shape.query_size(), shape.kv_size());
+  const Matrix v = qkv.slice_cols(shape.query_size() + shape.kv_size(), shape.kv_size());
+  const Matrix attended = context.scratch(shape.query_size());
+  const backend::Heads heads{shape.n_heads, shape.n_kv_heads, shape.head_size,
+                             1.0F / std::sqrt(static_cast<float>(shape.head_size))};
+
+  backend.rms_norm(exec, buffers.hidden, layer.attention_norm, shape.norm_epsilon, buffers.normed);
+  backend.linear(exec, buffers.normed, layer.qkv, {.bias = layer.qkv_bias}, qkv);
+  backend.rope(exec, q, buffers.rope_table);
+  backend.rope(exec, k, buffers.rope_table);
+  backend.append_kv(exec, k, v, step.sequences, heads, pages);
+  backend.attend_pages(exec, q, step.sequences, pages, heads, attended);
+  backend.linear(exec, attended, layer.attention_out, {.residual = buffers.hidden}, buffers.hidden);
+}
+
+void run_mlp(const DecoderLayer& layer, const StepContext& context) {
+  const auto& [shape, backend, exec, step, buffers] = context;
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const Matrix gated = context.scratch(shape.mlp_size);
+
+  backend.rms_norm(exec, buffers.hidden, layer.mlp_norm, shape.norm_epsilon, buffers.normed);
+  backend.gated_linear(exec, buffers.normed, layer.gate_up, shape.activation, gated);
+  backend.linear(exec, gated, layer.down, {.residual = buffers.hidden}, buffers.hidden);
+}
+
+}  // namespace
+
+Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
+  Decoder decoder;
+  decoder.shape = shape;
+  const Shape table{shape.vocab_size, shape.hidden_size};
+  decoder.token_embedding = source.matrix(Part::decoder, {"decoder.embed.weight", table});
+  decoder.inverse_frequencies = load_inverse_frequencies(shape, source);
+  for (std::int64_t i = 0; i < shape.n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
+  decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
+  decoder.output = shape.tied_embeddings ? decoder.token_embedding
+                                         : source.matrix(Part::decoder, {"decoder.output.weight", table});
+  return decoder;
+}
+
+KvPages layout_pages(const DecoderShape& shape, DType dtype, std::int64_t page_tokens) {
+  KvPages pages;
+  pages.page_tokens = page_tokens;
+  pages.dtype = dtype;
+  pages.layer_bytes = 2 * static_cast<Bytes>(page_tokens * shape.kv_size()) * size_of(dtype);
+  pages.page_bytes = static_cast<Bytes>(shape.n_layers) * pages.layer_bytes;
+  return pages;
+}
+
+void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                 const KvPages& pages, const DecoderStep& step, const Matrix& logits) {
+  const DecoderShape& shape = decoder.shape;
+  const auto rows = static_cast<std::int64_t>(step.ids.size());
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const StepBuffers buffers{exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
+                            exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
+                            exec.arena.matrix(RegionId::activations, rows, shape.head_size)};
+  const StepContext context{shape, backend, exec, step, buffers};
+
+  backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, buffers.hidden);
+  backend.rope_table(exec, step.sequences, decoder.inverse_frequencies, 1.0F, buffers.rope_table);
+  for (std::size_t i = 0; i < decoder.layers.size(); ++i) {
+    run_attention(decoder.layers[i], pages.layer(static_cast<std::int64_t>(i)), context);
+    run_mlp(decoder.layers[i], context);
+  }
+  if (logits.rows == 0) return;
+  const Matrix last = buffers.hidden.slice_rows(step.first_logit_row, logits.rows);
+  const Matrix normed = buffers.normed.slice_rows(0, logits.rows);
+  backend.rms_norm(exec, last, decoder.norm, shape.norm_epsilon, normed);
+  backend.linear(exec, normed, decoder.output, {}, logits);
+}
+
+}  // namespace galago::model

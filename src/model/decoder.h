@@ -1,0 +1,68 @@
+// The decoder: token and image embeddings in, logits out, over a paged KV cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/description.h"
+#include "model/weights.h"
+
+namespace galago::model {
+
+struct DecoderLayer {
+  Weight attention_norm;  ///< [hidden_size]
+  Weight qkv;             ///< [query_size + 2 kv_size, hidden_size]: query over key over value
+  Weight qkv_bias;        ///< [query_size + 2 kv_size], or not present
+  Weight attention_out;   ///< [hidden_size, query_size]
+  Weight mlp_norm;        ///< [hidden_size]
+  Weight gate_up;         ///< [2 mlp_size, hidden_size]: gate over up
+  Weight down;            ///< [hidden_size, mlp_size]
+};
+
+struct Decoder {
+  DecoderShape shape;
+  Weight token_embedding;  ///< [vocab_size, hidden_size]
+  std::vector<DecoderLayer> layers;
+  Weight norm;                 ///< [hidden_size]
+  Weight output;               ///< [vocab_size, hidden_size]
+  Weight inverse_frequencies;  ///< [head_size / 2]
+};
+
+/// Asks for every weight of the decoder, in the order in which they are used.
+Decoder load_decoder(const DecoderShape& shape, WeightSource& source);
+
+/// Where keys and values of all layers live. A page holds `page_tokens` tokens of every layer, one layer
+/// after the other.
+struct KvPages {
+  std::byte* base = nullptr;  ///< null in plan mode
+  std::int64_t page_tokens = 0;
+  Bytes layer_bytes = 0;  ///< one layer's keys and values within a page
+  Bytes page_bytes = 0;
+  DType dtype = DType::f16;
+
+  backend::LayerPages layer(std::int64_t index) const {
+    return {base == nullptr ? nullptr : base + static_cast<Bytes>(index) * layer_bytes, page_bytes,
+            page_tokens, dtype};
+  }
+};
+
+/// Layout of the pages; `base` is left null.
+KvPages layout_pages(const DecoderShape& shape, DType dtype, std::int64_t page_tokens);
+
+/// What one step computes: the rows of one or several sequences.
+struct DecoderStep {
+  std::span<const std::int32_t> ids;  ///< one a row; -1 - i stands for row i of `image_embeddings`
+  Matrix image_embeddings{};          ///< [rows, hidden_size]
+  std::span<const backend::SequenceRows> sequences;
+  std::int64_t first_logit_row =
+      0;  ///< logits are computed for rows [first_logit_row, first_logit_row + logits.rows)
+};
+
+/// Runs the step and writes `logits` [rows, vocab_size]. Keys and values of the step's rows are appended to
+/// `pages`.
+void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                 const KvPages& pages, const DecoderStep& step, const Matrix& logits);
+
+}  // namespace galago::model

@@ -1,0 +1,158 @@
+#include "model/description.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/fail.h"
+
+namespace galago::model {
+namespace {
+
+using nlohmann::json;
+
+/// Reads values of one section of the canonical configuration with errors that name the model and the key.
+class Section {
+ public:
+  Section(const json& config, std::string name, std::string model)
+      : name_(std::move(name)), model_(std::move(model)) {
+    const auto found = config.find(name_);
+    if (found == config.end() || !found->is_object()) {
+      fail(ErrorCode::model, "{}: the configuration says nothing of the {}", model_, name_);
+    }
+    values_ = &*found;
+  }
+
+  std::int64_t count(const char* key, std::int64_t at_least, std::int64_t at_most) const {
+    const json& value = at(key);
+    if (!value.is_number_integer()) refuse(key, "an integer");
+    if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(at_most)) {
+      refuse(key, fmt::format("between {} and {}", at_least, at_most));
+    }
+    const auto number = value.get<std::int64_t>();
+    if (number < at_least || number > at_most)
+      refuse(key, fmt::format("between {} and {}", at_least, at_most));
+    return number;
+  }
+
+  double positive(const char* key, double at_most) const {
+    const json& value = at(key);
+    if (!value.is_number()) refuse(key, "a number");
+    const auto number = value.get<double>();
+    if (!(number > 0) || number > at_most) refuse(key, fmt::format("above 0 and at most {}", at_most));
+    return number;
+  }
+
+  bool flag(const char* key) const {
+    const json& value = at(key);
+    if (!value.is_boolean()) refuse(key, "true or false");
+    return value.get<bool>();
+  }
+
+  std::string word(const char* key) const {
+    const json& value = at(key);
+    if (!value.is_string()) refuse(key, "a string");
+    return value.get<std::string>();
+  }
+
+  backend::Activation activation(const char* key) const {
+    const std::string name = word(key);
+    if (name == "gelu") return backend::Activation::gelu;
+    if (name == "quick_gelu") return backend::Activation::quick_gelu;
+    if (name == "silu") return backend::Activation::silu;
+    refuse(key, "gelu, quick_gelu or silu");
+  }
+
+  bool is_null(const char* key) const {
+    const auto found = values_->find(key);
+    return found == values_->end() || found->is_null();
+  }
+
+  [[noreturn]] void refuse(const char* key, const std::string& expected) const {
+    const auto found = values_->find(key);
+    fail(ErrorCode::model, "{}: {}.{} is {}, expected {}", model_, name_, key,
+         found == values_->end() ? "absent" : found->dump(), expected);
+  }
+
+ private:
+  const json& at(const char* key) const {
+    const auto found = values_->find(key);
+    if (found == values_->end()) refuse(key, "a value");
+    return *found;
+  }
+
+  std::string name_;
+  std::string model_;
+  const json* values_ = nullptr;
+};
+
+// Upper bounds far beyond any published model, so that products of them stay within 64 bits.
+constexpr std::int64_t max_width = 1 << 20;
+constexpr std::int64_t max_layers = 4096;
+constexpr std::int64_t max_heads = 4096;
+constexpr std::int64_t max_head_size = 256;  // what the attention kernels hold in registers and on the stack
+constexpr std::int64_t max_vocabulary = 1 << 24;
+constexpr std::int64_t max_positions = 1 << 24;
+
+DecoderShape describe_decoder(const json& config, const std::string& model) {
+  const Section section(config, "decoder", model);
+  DecoderShape shape{};
+  shape.hidden_size = section.count("hidden_size", 1, max_width);
+  shape.mlp_size = section.count("mlp_size", 1, max_width);
+  shape.n_layers = section.count("n_layers", 1, max_layers);
+  shape.n_heads = section.count("n_heads", 1, max_heads);
+  shape.n_kv_heads = section.count("n_kv_heads", 1, shape.n_heads);
+  shape.head_size = section.count("head_size", 2, max_head_size);
+  shape.vocab_size = section.count("vocab_size", 1, max_vocabulary);
+  shape.max_context = section.count("max_context", 1, max_positions);
+  shape.norm_epsilon = static_cast<float>(section.positive("norm_eps", 1));
+  shape.rope_theta = section.positive("rope_theta", 1e12);
+  shape.activation = section.activation("activation");
+  shape.attention_bias = section.flag("attention_bias");
+  shape.tied_embeddings = section.flag("tied_embeddings");
+  if (shape.n_heads % shape.n_kv_heads != 0) {
+    section.refuse("n_kv_heads", fmt::format("a divisor of the {} heads", shape.n_heads));
+  }
+  if (shape.head_size % 2 != 0) section.refuse("head_size", "an even number, as rotary positions need");
+  if (!section.is_null("rope_scaling"))
+    section.refuse("rope_scaling", "none: scaled rotary positions are not supported");
+  if (!section.is_null("sliding_window"))
+    section.refuse("sliding_window", "none: windowed attention is not supported");
+  return shape;
+}
+
+TowerShape describe_tower(const json& config, const std::string& model) {
+  const Section section(config, "tower", model);
+  TowerShape shape{};
+  shape.hidden_size = section.count("hidden_size", 1, max_width);
+  shape.mlp_size = section.count("mlp_size", 1, max_width);
+  shape.n_heads = section.count("n_heads", 1, max_heads);
+  shape.image_size = section.count("image_size", 1, 16384);
+  shape.patch_size = section.count("patch_size", 1, shape.image_size);
+  shape.norm_epsilon = static_cast<float>(section.positive("norm_eps", 1));
+  shape.activation = section.activation("activation");
+  if (shape.hidden_size % shape.n_heads != 0 || shape.head_size() > max_head_size) {
+    section.refuse("n_heads", fmt::format("a divisor of the width {} that gives heads of at most {}",
+                                          shape.hidden_size, max_head_size));
+  }
+  const std::int64_t n_layers = section.count("n_layers", 1, max_layers);
+  const std::int64_t feature_layer = section.count("feature_layer", -n_layers - 1, n_layers);
+  // The features of layer k are what k layers made of the embeddings; negative ones count from the end.
+  shape.n_layers_run = feature_layer < 0 ? n_layers + 1 + feature_layer : feature_layer;
+  const std::string select = section.word("select");
+  if (select != "patches" && select != "full") section.refuse("select", "\"patches\" or \"full\"");
+  shape.with_class_token = select == "full";
+  return shape;
+}
+
+}  // namespace
+
+Description describe(const nlohmann::json& config, const std::string& model) {
+  Description description{describe_decoder(config, model), std::nullopt, std::nullopt};
+  if (!config.contains("tower")) return description;
+  description.tower = describe_tower(config, model);
+  const Section projector(config, "projector", model);
+  if (projector.word("type") != "mlp") projector.refuse("type", "\"mlp\"");
+  description.projector = ProjectorShape{projector.activation("activation")};
+  return description;
+}
+
+}  // namespace galago::model

@@ -1,0 +1,70 @@
+// What a model is made of, as the canonical configuration of its checkpoint says: plain numbers, checked
+// once.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace galago::model {
+
+/// A LLaMA-style decoder (arXiv:2302.13971): RMSNorm, rotary positions, grouped-query attention, gated MLP.
+struct DecoderShape {
+  std::int64_t hidden_size;
+  std::int64_t mlp_size;
+  std::int64_t n_layers;
+  std::int64_t n_heads;
+  std::int64_t n_kv_heads;
+  std::int64_t head_size;
+  std::int64_t vocab_size;
+  std::int64_t max_context;  ///< positions the model was trained for
+  float norm_epsilon;
+  double rope_theta;
+  backend::Activation activation;
+  bool attention_bias;
+  bool tied_embeddings;  ///< the output layer is the embedding table
+
+  std::int64_t query_size() const { return n_heads * head_size; }
+  std::int64_t kv_size() const { return n_kv_heads * head_size; }
+};
+
+/// A CLIP-style vision transformer (arXiv:2103.00020), run up to the layer whose features are used.
+struct TowerShape {
+  std::int64_t hidden_size;
+  std::int64_t mlp_size;
+  std::int64_t n_layers_run;  ///< layers below the feature layer; later ones are not loaded
+  std::int64_t n_heads;
+  std::int64_t image_size;  ///< pixels, square
+  std::int64_t patch_size;
+  float norm_epsilon;
+  backend::Activation activation;
+  bool with_class_token;  ///< whether the class token's feature is handed on
+
+  std::int64_t head_size() const { return hidden_size / n_heads; }
+  std::int64_t side() const { return image_size / patch_size; }
+  std::int64_t patches() const { return side() * side(); }
+  std::int64_t tokens() const { return 1 + patches(); }
+  std::int64_t features() const { return with_class_token ? tokens() : patches(); }
+};
+
+/// Two linear layers with an activation between, from the tower's width to the decoder's.
+struct ProjectorShape {
+  backend::Activation activation;
+};
+
+struct Description {
+  DecoderShape decoder;
+  std::optional<TowerShape> tower;  ///< absent for text models
+  std::optional<ProjectorShape> projector;
+
+  /// Image tokens of one tile.
+  std::int64_t tokens_per_tile() const { return tower ? tower->features() : 0; }
+};
+
+/// Reads the canonical configuration. Throws Error{model} naming `model` and the value that cannot be.
+Description describe(const nlohmann::json& config, const std::string& model);
+
+}  // namespace galago::model
