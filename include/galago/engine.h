@@ -31,9 +31,14 @@ enum class PromptForm {
   raw,   ///< the text of the one message is the prompt as it is, special tokens in it included
 };
 
+/// Whether keys and values of the request before are taken over as far as the prompts agree. Sums may then be
+/// made in another order, so the last bits of a reused prompt can differ from a fresh one's.
+enum class PrefixReuse { none, previous_request };
+
 struct Request {
   std::vector<Message> messages;
   PromptForm form = PromptForm::chat;
+  PrefixReuse reuse = PrefixReuse::none;
   SamplingOptions sampling;
 };
 
@@ -86,7 +91,7 @@ class Engine {
   const Plan& plan() const;
   std::vector<RegionUse> memory() const;
 
-  /// Answers a request. What it shares with the beginning of the request before is taken from the KV cache.
+  /// Answers a request.
   /// Throws Error{input} for a prompt that cannot be used or is longer than the context, Error{usage} for
   /// sampling options out of range. The engine stays usable.
   Completion generate(const Request& request, const OnText& on_text = {});

@@ -25,6 +25,9 @@ struct Workload {
   std::int64_t max_new_tokens = 256;
 };
 
+/// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
+enum class LogitRows { last, all };
+
 struct EngineOptions {
   std::filesystem::path model;  ///< a checkpoint directory; empty: the demo model that comes with Galago
   Precision precision = Precision::automatic;        ///< decoder and projector
@@ -35,6 +38,7 @@ struct EngineOptions {
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
+  LogitRows logits = LogitRows::last;
   std::uint64_t memory_limit =
       0;  ///< bytes; a plan above it is refused with Error{memory}; 0: what the machine has
   std::optional<Workload> workload;

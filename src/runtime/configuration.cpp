@@ -1,0 +1,76 @@
+#include "runtime/configuration.h"
+
+#include <algorithm>
+
+#include "base/fail.h"
+
+namespace galago::runtime {
+namespace {
+
+constexpr std::int64_t default_context = 4096;
+
+std::optional<DType> dtype_of(Precision precision) {
+  switch (precision) {
+    case Precision::automatic:
+      return std::nullopt;
+    case Precision::fp32:
+      return DType::f32;
+    case Precision::fp16:
+      return DType::f16;
+    case Precision::bf16:
+      return DType::bf16;
+  }
+  return std::nullopt;
+}
+
+DType kv_dtype_of(const EngineOptions& options) {
+  switch (options.kv) {
+    case KvPrecision::fp32:
+      return DType::f32;
+    case KvPrecision::fp16:
+      return DType::f16;
+    case KvPrecision::automatic:
+      break;
+  }
+  return options.precision == Precision::fp32 ? DType::f32 : DType::f16;
+}
+
+std::int64_t context_of(const EngineOptions& options, std::int64_t max_context, std::int64_t prompt_tokens) {
+  if (options.context < 0)
+    fail(ErrorCode::usage, "the context is {} tokens, expected 1 or more", options.context);
+  if (options.context > max_context) {
+    fail(ErrorCode::usage, "a context of {} tokens was asked for, the model has positions for {}",
+         options.context, max_context);
+  }
+  if (options.context > 0) return options.context;
+  if (!options.workload) return std::min(max_context, default_context);
+  return std::min(max_context, prompt_tokens + options.workload->max_new_tokens);
+}
+
+}  // namespace
+
+Configuration configure(const EngineOptions& options, const model::Description& description,
+                        std::int64_t prompt_tokens) {
+  if (options.prefill_chunk < 1) {
+    fail(ErrorCode::usage, "the prefill chunk is {} tokens, expected 1 or more", options.prefill_chunk);
+  }
+  Configuration configuration;
+  configuration.decoder_dtype = dtype_of(options.precision);
+  configuration.tower_dtype =
+      dtype_of(options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
+  configuration.kv_dtype = kv_dtype_of(options);
+  configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);
+  configuration.prompt_tokens =
+      prompt_tokens > 0 ? std::min(prompt_tokens, configuration.context) : configuration.context;
+  configuration.prefill_chunk = std::min(options.prefill_chunk, configuration.prompt_tokens);
+  configuration.logit_rows = options.logits == LogitRows::all ? configuration.prefill_chunk : 1;
+  configuration.with_pictures =
+      description.tower.has_value() && (!options.workload || options.workload->n_images > 0);
+  return configuration;
+}
+
+std::string describe_dtype(const std::optional<DType>& dtype) {
+  return dtype ? std::string(name_of(*dtype)) : "as stored";
+}
+
+}  // namespace galago::runtime

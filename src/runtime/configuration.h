@@ -1,0 +1,38 @@
+// Everything that decides how many bytes a model takes, settled before anything is reserved.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "backend/backend.h"
+#include "galago/options.h"
+#include "model/decoder.h"
+#include "model/description.h"
+
+namespace galago::runtime {
+
+struct Configuration {
+  std::optional<DType> decoder_dtype;  ///< of decoder and projector; none: as the checkpoint stores them
+  std::optional<DType> tower_dtype;
+  DType kv_dtype = DType::f16;
+  std::int64_t context = 0;        ///< tokens of prompt and answer
+  std::int64_t prefill_chunk = 0;  ///< most rows of one step
+  std::int64_t prompt_tokens = 0;  ///< of the planned request
+  std::int64_t logit_rows = 1;     ///< rows of a step that logits are computed for
+  std::int64_t n_tiles = 1;        ///< of the largest picture
+  std::int64_t page_tokens = 16;
+  bool with_pictures = false;
+
+  std::int64_t n_pages() const { return (context + page_tokens - 1) / page_tokens; }
+};
+
+/// Settles the options. `prompt_tokens` is the length of the workload's longest prompt, image tokens
+/// included, or 0 where none was stated. Throws Error{usage} for values that cannot be.
+Configuration configure(const EngineOptions& options, const model::Description& description,
+                        std::int64_t prompt_tokens);
+
+/// "fp32", "fp16", "bf16", or "as stored"
+std::string describe_dtype(const std::optional<DType>& dtype);
+
+}  // namespace galago::runtime

@@ -1,0 +1,35 @@
+#include "runtime/network.h"
+
+namespace galago::runtime {
+
+Network load_network(const model::Description& description, model::WeightSource& source) {
+  Network network;
+  network.description = description;
+  if (description.tower) {
+    network.tower = model::load_tower(*description.tower, source);
+    network.projector = model::load_projector(*description.projector, description.tower->hidden_size,
+                                              description.decoder.hidden_size, source);
+  }
+  network.decoder = model::load_decoder(description.decoder, source);
+  return network;
+}
+
+void encode_picture(const Network& network, backend::Backend& backend, backend::Execution& exec,
+                    const float* pixels, const Matrix& embeddings, const StageObserver& observer) {
+  const model::TowerShape& tower = network.tower->shape;
+  const std::int64_t n_tiles = embeddings.rows / tower.features();
+  const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
+  const Matrix features =
+      exec.arena.matrix(memory::RegionId::activations, n_tiles * tower.tokens(), tower.hidden_size);
+  model::run_tower(*network.tower, backend, exec, pixels, features);
+  for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
+    // Without the class token a tile's features begin one row later; no copy is needed to leave it out.
+    const std::int64_t first = tile * tower.tokens() + (tower.tokens() - tower.features());
+    const Matrix selected = features.slice_rows(first, tower.features());
+    if (observer) observer("tower_features", selected);
+    model::run_projector(*network.projector, backend, exec, selected,
+                         embeddings.slice_rows(tile * tower.features(), tower.features()));
+  }
+}
+
+}  // namespace galago::runtime
