@@ -1,0 +1,153 @@
+// Opening a checkpoint: configuration files, family, canonical configuration, weight files, names.
+#include "checkpoint/checkpoint.h"
+
+#include <utility>
+
+#include "base/fail.h"
+#include "base/printable.h"
+#include "checkpoint/canonical_config.h"
+#include "checkpoint/config_files.h"
+#include "checkpoint/directory.h"
+#include "checkpoint/family.h"
+#include "checkpoint/separate_tower.h"
+#include "checkpoint/tensor_names.h"
+
+namespace galago::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The name of the separate tower in config.json, or nothing where the family has none.
+std::string tower_name(ConfigFiles& files, const std::string& key) {
+  if (key.empty()) return {};
+  const ConfigFiles::Found found = files.find(key);
+  if (!found.value) return {};
+  if (!found.value->is_string()) {
+    fail(ErrorCode::model, "{}: {} is {}, expected a string", found.file, key, describe_json(*found.value));
+  }
+  return found.value->get<std::string>();
+}
+
+/// The row of a table of known towers whose name, or last part of it, is `name`'s.
+const Json* row_of(const Json& table, const std::string& name) {
+  const std::string last = name.substr(name.rfind('/') + 1);
+  for (const auto& [known, row] : table.items()) {
+    if (known.substr(known.rfind('/') + 1) == last) return &row;
+  }
+  return nullptr;
+}
+
+/// Fills in the section of config.json that published files of the family leave out.
+void supply_section(ConfigFiles& files, const Family& family) {
+  if (family.supply_at.empty() || files.find(family.supply_at).value) return;
+  if (family.supply_name_by.empty()) {
+    files.supply(family.supply_at, family.supply);
+    return;
+  }
+  const std::string name = tower_name(files, family.supply_name_by);
+  if (name.empty()) {
+    fail(ErrorCode::model, "{}: neither {} nor {} is there, expected the vision tower", files.config_path(),
+         family.supply_at, family.supply_name_by);
+  }
+  if (const Json* row = row_of(family.supply, name)) {
+    files.supply(family.supply_at, *row);
+    return;
+  }
+  const TowerSearch search = find_tower(files.directory(), name);
+  if (!search.found) {
+    fail(ErrorCode::model, "{}: the vision tower {} is unknown to Galago and not in {}", files.config_path(),
+         printable(name), search.looked_in);
+  }
+  ConfigFiles tower(*search.found);
+  // A whole CLIP has a part for each of its towers, a vision model alone is the part.
+  const ConfigFiles::Found part = tower.find("vision_config");
+  files.supply(family.supply_at, part.value ? *part.value : parse_json_file(tower.config_path()));
+}
+
+/// A layer beyond what the configuration counts is no tensor of this model.
+bool is_within_layers(const CanonicalName& tensor, const Json& config) {
+  if (!tensor.layer) return true;
+  const Json* n_layers = find_json(config, tensor.name.substr(0, tensor.name.find('.')) + ".n_layers");
+  return !n_layers || *tensor.layer < n_layers->get<std::int64_t>();
+}
+
+void add_tensor(Checkpoint& checkpoint, const Family& family, TensorSource source) {
+  const std::string& name = source.entry.name;
+  const auto canonical = canonical_name(family, name);
+  if (!canonical || !is_within_layers(*canonical, checkpoint.config)) {
+    if (const auto reason = reason_to_ignore(family, name)) {
+      checkpoint.ignored.push_back({name, *reason});
+    } else {
+      checkpoint.unknown.push_back(name);
+    }
+    return;
+  }
+  if (const auto reason = reason_unused(family, *canonical, checkpoint.config)) {
+    checkpoint.ignored.push_back({name, *reason});
+    return;
+  }
+  const auto [place, is_new] = checkpoint.tensors.emplace(canonical->name, source);
+  if (!is_new) {
+    fail(ErrorCode::model, "{}: the tensors {} and {} are both {}", checkpoint.directory.string(),
+         printable(place->second.entry.name), printable(name), canonical->name);
+  }
+}
+
+void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& directory) {
+  for (WeightFile& weights : open_weight_files(directory)) {
+    for (TensorEntry& entry : weights.tensors) {
+      add_tensor(checkpoint, family, {checkpoint.files.size(), std::move(entry)});
+    }
+    checkpoint.files.push_back(std::move(weights.file));
+  }
+}
+
+bool has_part(const Checkpoint& checkpoint, const std::string& prefix) {
+  const auto first = checkpoint.tensors.lower_bound(prefix);
+  return first != checkpoint.tensors.end() && first->first.starts_with(prefix);
+}
+
+/// Adds the tower's own directory where the checkpoint has no weights for it.
+void add_separate_tower(Checkpoint& checkpoint, const Family& family, ConfigFiles& files) {
+  const std::string name = tower_name(files, family.tower_named_by);
+  if (name.empty() || has_part(checkpoint, "tower.")) return;
+  const TowerSearch search = find_tower(checkpoint.directory, name);
+  if (!search.found) {
+    fail(ErrorCode::model, "{}: has no weights of the vision tower {}; looked in {}: put its directory there",
+         checkpoint.directory.string(), printable(name), search.looked_in);
+  }
+  // Nothing but the tower may come from there: a decoder's tensor would silently complete a damaged model.
+  Family tower_only = family;
+  std::erase_if(tower_only.tensors, [](const auto& rule) { return !rule.second.starts_with("tower."); });
+  add_weights(checkpoint, tower_only, *search.found);
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const fs::path& directory) {
+  try {
+    check_is_directory(directory);
+    if (fs::is_empty(directory)) {
+      fail(ErrorCode::model, "{}: the directory is empty, expected a model", directory.string());
+    }
+    ConfigFiles files(directory);
+    const Family& family = select_family(files, known_families());
+    supply_section(files, family);
+
+    Checkpoint checkpoint;
+    checkpoint.family = family.name;
+    checkpoint.directory = directory;
+    checkpoint.config = canonical_config(files, family);
+    add_weights(checkpoint, family, directory);
+    add_separate_tower(checkpoint, family, files);
+    return checkpoint;
+  } catch (const Error& error) {
+    // A part of the model that cannot be read is a model that cannot be loaded.
+    if (error.code() == ErrorCode::io) throw Error(ErrorCode::model, error.what());
+    throw;
+  } catch (const fs::filesystem_error& error) {
+    fail(ErrorCode::model, "{}: {}", directory.string(), error.code().message());
+  }
+}
+
+}  // namespace galago::checkpoint

@@ -1,0 +1,46 @@
+// A checkpoint directory opened: what model it is, in canonical terms, and where each of its tensors lies.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file_map.h"
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
+
+namespace galago::checkpoint {
+
+struct TensorSource {
+  std::size_t file = 0;  ///< index into Checkpoint::files
+  TensorEntry entry;
+};
+
+struct IgnoredTensor {
+  std::string name;    ///< as the file has it
+  std::string reason;  ///< why it is not needed
+};
+
+struct Checkpoint {
+  std::string family;
+  std::filesystem::path directory;
+  std::vector<MappedFile> files;
+  Json config;                                  ///< canonical_config.h
+  std::map<std::string, TensorSource> tensors;  ///< canonical name -> source
+  std::vector<IgnoredTensor> ignored;
+  std::vector<std::string> unknown;  ///< names that are neither mapped nor ignored
+
+  /// The tensor's bytes in its mapped file; no alignment is promised.
+  std::span<const std::byte> bytes(const TensorSource& source) const {
+    return files[source.file].bytes().subspan(source.entry.offset, source.entry.bytes);
+  }
+};
+
+/// Opens a directory of any known family; no weight is read. Throws ErrorCode::model with a sentence naming
+/// the file and what is wrong with it.
+Checkpoint open_checkpoint(const std::filesystem::path& directory);
+
+}  // namespace galago::checkpoint

@@ -1,0 +1,45 @@
+// The JSON files beside the weights, read when first asked for, and the choice of the family by them.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "checkpoint/family.h"
+
+namespace galago::checkpoint {
+
+class ConfigFiles {
+ public:
+  /// Reads config.json; throws ErrorCode::model when it is missing, malformed or no object.
+  explicit ConfigFiles(std::filesystem::path directory);
+
+  struct Found {
+    const Json* value = nullptr;  ///< null where the source is absent or JSON's null
+    std::string file;             ///< path, for messages
+    std::string key;              ///< dotted, without the file
+  };
+  /// The value of a source: "key" of config.json, or "file.json:key". A file that is not there has no keys.
+  Found find(const std::string& source);
+
+  /// Puts `value` at a top-level key of config.json when that key is absent or null.
+  void supply(const std::string& key, const Json& value);
+
+  const std::filesystem::path& directory() const { return directory_; }
+  std::string config_path() const { return (directory_ / "config.json").string(); }
+
+ private:
+  const Json& load(const std::string& name);
+
+  std::filesystem::path directory_;
+  std::map<std::string, Json> files_;
+};
+
+/// The family whose description fits config.json. Throws ErrorCode::model naming the architecture that was
+/// found and the nearest known one, or the condition that it misses.
+const Family& select_family(ConfigFiles& files, const std::vector<Family>& families);
+
+/// Throws ErrorCode::model where a value is outside what the family computes.
+void check_requirements(ConfigFiles& files, const Family& family);
+
+}  // namespace galago::checkpoint

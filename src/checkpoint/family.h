@@ -1,0 +1,56 @@
+// Family descriptions: what models/families/*.json say about a kind of checkpoint, with their shared blocks
+// merged in.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/embedded_file.h"
+#include "base/json.h"
+
+namespace galago::checkpoint {
+
+/// Where a canonical value comes from. Sources are tried in order; null counts as absent.
+struct ConfigRule {
+  std::vector<std::string> from;      ///< "key.of.config_json" or "other_file.json:key"
+  Json values;                        ///< foreign -> canonical, or null: taken as it is
+  std::optional<Json> fallback;       ///< where no source has it
+  std::string same_as;                ///< ... or the value of this canonical key
+  std::vector<std::string> quotient;  ///< ... or the first of these canonical values divided by the second
+};
+
+/// Canonical tensors that the computation does not need, given the configuration.
+struct UnusedRule {
+  std::string tensor;  ///< a pattern with '*'
+  std::string because;
+  std::string when;    ///< a canonical key that must be true; empty: always
+  std::string beyond;  ///< a canonical number: layers from this index on; empty: not bound to a layer
+};
+
+struct Family {
+  std::string name;
+  std::vector<std::string> architectures;
+  std::vector<std::string> model_types;
+  std::map<std::string, Json> where;         ///< source key -> allowed values; else the family does not match
+  std::map<std::string, Json> require;       ///< source key -> allowed values; else the checkpoint is refused
+  std::map<std::string, ConfigRule> config;  ///< by canonical key
+  std::map<std::string, std::string> tensors;  ///< source name -> canonical name, both with {i}
+  std::map<std::string, std::string> ignore;   ///< source pattern with '*' -> reason
+  std::vector<UnusedRule> unused;
+  std::string supply_at;       ///< a part of config.json that is put there when absent; empty: none
+  Json supply;                 ///< that part, or a table of them by name
+  std::string supply_name_by;  ///< the key of config.json that names the table's row; empty: `supply` itself
+  std::string tower_named_by;  ///< the key that names a tower kept in a directory of its own; empty: none
+};
+
+/// Every family compiled in. The descriptions are our own: a mistake in them is ErrorCode::internal.
+const std::vector<Family>& known_families();
+
+/// The families described by `files`; blocks are the files in a folder of that name.
+std::vector<Family> parse_families(std::span<const EmbeddedFile> files);
+
+}  // namespace galago::checkpoint

@@ -1,0 +1,40 @@
+// The safetensors format: the checked header of a file, and a writer.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/shape.h"
+
+namespace galago::checkpoint {
+
+/// One tensor of a file. Its bytes lie wholly inside the file and are exactly what shape and dtype say,
+/// without any promise of alignment.
+struct TensorEntry {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  Bytes offset = 0;  ///< from the start of the file
+  Bytes bytes = 0;
+};
+
+/// Checks the header of a whole file in memory and lists its tensors in the order of their bytes; `file_name`
+/// is for messages. Throws ErrorCode::model for everything that the format forbids.
+std::vector<TensorEntry> read_safetensors_header(std::span<const std::byte> file, std::string_view file_name);
+
+struct TensorToWrite {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::span<const std::byte> bytes;  ///< exactly shape.elements() elements
+};
+
+/// Writes a file whole or not at all (base/file_write.h). Throws ErrorCode::io when the disk refuses.
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
+
+}  // namespace galago::checkpoint
