@@ -1,4 +1,5 @@
-// Reference outputs for tests: the tensors of a golden.safetensors file and the cases of the golden.json beside it.
+// Reference outputs for tests: the tensors of a golden.safetensors and the cases of the golden.json beside
+// it.
 #pragma once
 
 #include <cstdint>

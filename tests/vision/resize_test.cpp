@@ -1,0 +1,59 @@
+// Resampling against Pillow, bit for bit; the expected bytes are made by tests/goldens/resize/make.py.
+#include "vision/resize.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace galago::vision {
+namespace {
+
+Image noise(std::int64_t width, std::int64_t height) {
+  auto state = static_cast<std::uint32_t>(width * 1000 + height);
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height * 3));
+  for (std::uint8_t& value : pixels) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<std::uint8_t>(state >> 24);
+  }
+  return make_image(width, height, std::move(pixels));
+}
+
+Filter filter_of(const std::string& name) {
+  if (name == "bilinear") return Filter::bilinear;
+  return name == "bicubic" ? Filter::bicubic : Filter::lanczos;
+}
+
+TEST(Resize, EqualsPillowBitForBit) {
+  const std::string folder = GALAGO_GOLDENS_DIR "/resize/";
+  std::ifstream cases_file(folder + "cases.json"), data_file(folder + "expected.bin", std::ios::binary);
+  const auto cases = nlohmann::json::parse(cases_file);
+  const std::string data{std::istreambuf_iterator<char>(data_file), std::istreambuf_iterator<char>()};
+  std::size_t at = 0;
+  for (const auto& entry : cases) {
+    const Image image = noise(entry["in"][0], entry["in"][1]);
+    const Size size{entry["out"][0], entry["out"][1]};
+    const auto pixels =
+        resize({image, {image.width(), image.height()}}, size, filter_of(entry["filter"]), {0, 0, size});
+    ASSERT_LE(at + pixels.size(), data.size());
+    EXPECT_EQ(std::memcmp(pixels.data(), data.data() + at, pixels.size()), 0) << entry.dump();
+    at += pixels.size();
+  }
+  EXPECT_GE(cases.size(), 40u);
+  EXPECT_EQ(at, data.size());
+}
+
+TEST(Resize, WindowIsThatPartOfTheWhole) {
+  const Image image = noise(61, 47);
+  const Canvas canvas{image, {61, 47}};
+  const auto whole = resize(canvas, {30, 70}, Filter::bicubic, {0, 0, {30, 70}});
+  const auto part = resize(canvas, {30, 70}, Filter::bicubic, {11, 40, {7, 9}});
+  for (std::size_t y = 0; y < 9; ++y) {
+    EXPECT_EQ(std::memcmp(part.data() + y * 21, whole.data() + ((y + 40) * 30 + 11) * 3, 21), 0) << y;
+  }
+}
+
+}  // namespace
+}  // namespace galago::vision
