@@ -121,13 +121,14 @@ Json check_scaling(const Json& value, const std::string& label) {
   Json scaling = Json::object();
   for (const auto& [key, part] : value.items()) {
     if (key == "type" || key == "rope_type") {
-      if (!part.is_string()) refuse(label + "." + key, part, "a string");
+      if (!part.is_string()) refuse(fmt::format("{}.{}", label, key), part, "a string");
       // The newer spelling wins where both are there.
       if (key == "rope_type" || !scaling.contains("type"))
         scaling["type"] = part == "su" ? Json("longrope") : part;
     } else if (part.is_array()) {
       for (const Json& number : part) {
-        if (!is_finite_number(number)) refuse(label + "." + printable(key), number, "a number");
+        if (!is_finite_number(number))
+          refuse(fmt::format("{}.{}", label, printable(key)), number, "a number");
       }
       scaling[key] = part;
     } else if (key != "rope_theta" && is_finite_number(part)) {

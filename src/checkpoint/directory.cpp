@@ -111,6 +111,7 @@ std::vector<WeightFile> open_all(const fs::path& directory) {
   std::sort(paths.begin(), paths.end());
 
   std::vector<WeightFile> files;
+  files.reserve(paths.size());
   for (const fs::path& path : paths) files.push_back(open_weight_file(path));
   return files;
 }
