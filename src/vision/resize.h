@@ -1,4 +1,6 @@
-// Resampling of 8-bit pictures, bit for bit as Pillow does it: two passes with 8 bits between them.
+// Resampling of 8-bit pictures as Pillow does it: two passes with 8 bits between them, the horizontal one
+// first. Pillow 13 takes the vertical pass first for some sizes that shrink more in height than in width;
+// those may differ by the rounding between the passes.
 #pragma once
 
 #include <array>
