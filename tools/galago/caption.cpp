@@ -1,0 +1,182 @@
+// galago caption: a text for each picture.
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "caption_output.h"
+#include "command.h"
+#include "galago/galago.h"
+#include "interrupt.h"
+#include "options.h"
+#include "picture_files.h"
+#include "progress.h"
+#include "size.h"
+
+namespace galago::cli {
+namespace {
+
+struct CaptionArguments {
+  std::vector<std::string> inputs;
+  std::string prompt = "Describe the picture.";
+  EngineOptions engine;
+  DecodeOptions decode;
+  SamplingOptions sampling;
+  OutputOptions output;
+};
+
+struct Counts {
+  std::size_t done = 0, failed = 0, skipped = 0;
+  double seconds = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void check_arguments(const CaptionArguments& arguments) {
+  const OutputOptions& output = arguments.output;
+  const auto refuse = [](const char* sentence) { throw Error(ErrorCode::usage, sentence); };
+  if (output.overwrite && output.format != Format::sidecar)
+    refuse("--overwrite goes with --format sidecar only");
+  if (output.format == Format::sidecar) {
+    if (!output.file.empty()) refuse("--format sidecar writes beside each picture; leave -o out");
+    if (output.resume && output.overwrite) refuse("--resume and --overwrite contradict each other");
+  } else if (output.resume && (output.file.empty() || output.format == Format::text)) {
+    refuse("--resume needs -o FILE with --format jsonl or csv, or --format sidecar");
+  }
+}
+
+/// Captions one picture. Throws Error; on an interrupt nothing is delivered.
+void caption_one(Engine& engine, const CaptionArguments& arguments, const std::string& path,
+                 CaptionOutput& output) {
+  const auto start = Clock::now();
+  output.begin(path);
+  Request request;
+  request.messages.push_back({Role::user, arguments.prompt, {load_image(path, arguments.decode)}});
+  request.sampling = arguments.sampling;
+  if (arguments.output.name_files) output.piece(one_line(path) + ": ");
+  const Completion completion = engine.generate(request, [&](std::string_view piece) {
+    output.piece(piece);
+    return !interrupted();
+  });
+  if (completion.finish == FinishReason::stopped_by_caller) {
+    output.break_line();
+    return;
+  }
+  output.deliver(path, completion, seconds_since(start));
+}
+
+void print_summary(const Engine& engine, const Counts& counts) {
+  std::uint64_t used = 0;
+  for (const RegionUse& region : engine.memory()) used += region.high_water;
+  const std::string speed = counts.done == 0 ? ""
+                                             : fmt::format(", {:.3f} s a picture",
+                                                           counts.seconds / static_cast<double>(counts.done));
+  const std::string skipped = counts.skipped == 0 ? "" : fmt::format(", {} done before", counts.skipped);
+  const std::string failed = counts.failed == 0 ? "" : fmt::format(", {} failed", counts.failed);
+  fmt::print(stderr, "{} picture{}{}{}{}; memory planned {}, used {}\n", counts.done,
+             counts.done == 1 ? "" : "s", failed, skipped, speed, size_text(engine.plan().peak_bytes),
+             size_text(used));
+}
+
+void report(const std::string& path, const std::string& sentence, CaptionOutput& output, Counts& counts) {
+  ++counts.failed;
+  output.break_line();
+  spdlog::error("{}", sentence);
+  output.deliver_error(path, sentence);
+}
+
+/// Errors of one picture are told and counted; those of the output or the model end the run.
+Counts caption_all(Engine& engine, const CaptionArguments& arguments,
+                   const std::vector<PictureFile>& pictures, CaptionOutput& output, Progress& progress) {
+  Counts counts;
+  for (const auto& [path, error] : pictures) {
+    if (interrupted()) break;
+    if (output.has(path)) {
+      ++counts.skipped;
+      progress.advance();
+      continue;
+    }
+    try {
+      if (!error.empty()) throw Error(ErrorCode::input, error);
+      const auto start = Clock::now();
+      caption_one(engine, arguments, path, output);
+      if (interrupted()) break;
+      counts.seconds += seconds_since(start);
+      ++counts.done;
+    } catch (const Error& failure) {
+      if (failure.code() != ErrorCode::input) throw;
+      progress.clear();
+      report(path, failure.what(), output, counts);
+    }
+    progress.advance();
+  }
+  return counts;
+}
+
+int run_caption(const CaptionArguments& arguments, const Settings& settings) {
+  check_arguments(arguments);
+  const std::vector<PictureFile> pictures = find_pictures(arguments.inputs);
+  EngineOptions options = arguments.engine;
+  options.workload = Workload{arguments.prompt, 1, arguments.sampling.max_new_tokens};
+  Engine engine(options);
+
+  OutputOptions form = arguments.output;
+  form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();
+  CaptionOutput output(form);
+  catch_interrupts();
+  const bool bar = !settings.quiet && isatty(STDERR_FILENO) != 0 && !output.streams();
+  Counts counts;
+  {
+    Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
+    counts = caption_all(engine, arguments, pictures, output, progress);
+  }
+  output.close();
+  if (!settings.quiet) print_summary(engine, counts);
+  if (interrupted()) return exit_interrupted;
+  return counts.failed == 0 ? exit_done : exit_some_failed;
+}
+
+}  // namespace
+
+void add_caption(CLI::App& app, const Settings& settings, Run& run) {
+  CLI::App* command = app.add_subcommand("caption", "A text for each picture");
+  const auto arguments = std::make_shared<CaptionArguments>();
+  command->add_option("inputs", arguments->inputs, "Pictures, or folders of them")
+      ->required()
+      ->type_name("IMAGE|DIR");
+  add_model_option(*command, arguments->engine);
+  command->add_option("-p,--prompt", arguments->prompt, "What to ask about each picture")
+      ->capture_default_str();
+  command
+      ->add_option_function<std::string>(
+          "--format",
+          [arguments](const std::string& word) {
+            const std::vector<std::string> words = {"text", "jsonl", "csv", "sidecar"};
+            const auto found = std::find(words.begin(), words.end(), word);
+            if (found == words.end())
+              throw CLI::ValidationError("--format", word + " is none of text, jsonl, csv, sidecar");
+            arguments->output.format = static_cast<Format>(found - words.begin());
+          },
+          "Form of the output; sidecar: a .txt file beside each picture")
+      ->type_name("text|jsonl|csv|sidecar");
+  command->add_option("-o,--output", arguments->output.file, "Write here, not to stdout")->type_name("FILE");
+  command->add_flag("--resume", arguments->output.resume, "Skip pictures that the output already has");
+  command->add_flag("--overwrite", arguments->output.overwrite, "Replace sidecars that are there");
+  add_engine_options(*command, arguments->engine);
+  add_picture_options(*command, arguments->decode);
+  add_sampling_options(*command, arguments->sampling);
+  add_max_new_tokens(*command, arguments->sampling);
+  command->callback(
+      [&run, &settings, arguments] { run = [&, arguments] { return run_caption(*arguments, settings); }; });
+}
+
+}  // namespace galago::cli

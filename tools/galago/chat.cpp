@@ -1,0 +1,147 @@
+// galago chat: a conversation about pictures, in the terminal or through a pipe.
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "command.h"
+#include "galago/galago.h"
+#include "interrupt.h"
+#include "options.h"
+#include "output_file.h"
+
+namespace galago::cli {
+namespace {
+
+constexpr const char* help =
+    "/image FILE  show the model a picture, with your next message\n"
+    "/reset       forget the conversation\n"
+    "/quit        end (so does Ctrl-D); Ctrl-C stops an answer\n";
+
+struct ChatArguments {
+  std::vector<std::string> images;
+  EngineOptions engine;
+  DecodeOptions decode;
+  SamplingOptions sampling;
+};
+
+class Conversation {
+ public:
+  Conversation(Engine& engine, const ChatArguments& arguments) : engine_(engine), arguments_(arguments) {
+    request_.sampling = arguments.sampling;
+    request_.reuse = PrefixReuse::previous_request;
+  }
+
+  void show(const std::string& path) { waiting_.push_back(load_image(path, arguments_.decode)); }
+
+  void reset() {
+    request_.messages.clear();
+    waiting_.clear();
+  }
+
+  /// Answers, streaming. A message that cannot be answered is taken back; its pictures with it.
+  void say(const std::string& text) {
+    request_.messages.push_back({Role::user, text, std::exchange(waiting_, {})});
+    try {
+      const Completion completion = engine_.generate(request_, [this](std::string_view piece) {
+        output_.write(piece);
+        return !interrupted();
+      });
+      output_.write("\n");
+      if (completion.finish == FinishReason::context_full) {
+        spdlog::warn("the context of {} tokens is full: /reset, or start with a larger --context",
+                     engine_.plan().context);
+      }
+      request_.messages.push_back({Role::assistant, completion.text, {}});
+    } catch (const Error&) {
+      request_.messages.pop_back();
+      throw;
+    }
+  }
+
+ private:
+  Engine& engine_;
+  const ChatArguments& arguments_;
+  Request request_;
+  std::vector<Image> waiting_;
+  OutputFile output_;
+};
+
+/// False: the user wants to go.
+bool follow(Conversation& conversation, const std::string& line) {
+  const std::size_t space = std::min(line.find(' '), line.size());
+  const std::string word = line.substr(0, space);
+  const std::size_t rest = std::min(line.find_first_not_of(' ', space), line.size());
+  if (line.empty()) return true;
+  if (word == "/quit") return false;
+  if (word == "/reset") {
+    conversation.reset();
+  } else if (word == "/help") {
+    fmt::print(stderr, "{}", help);
+  } else if (word == "/image" && rest < line.size()) {
+    conversation.show(line.substr(rest));
+  } else if (word == "/image") {
+    throw Error(ErrorCode::input, "/image needs the name of a file");
+  } else if (word.front() == '/' && word.find('/', 1) == std::string::npos) {
+    throw Error(ErrorCode::input, fmt::format("{}: no such command; /help names them", one_line(word)));
+  } else {
+    conversation.say(line);
+  }
+  return true;
+}
+
+bool stays_usable(ErrorCode code) {
+  return code == ErrorCode::input || code == ErrorCode::memory || code == ErrorCode::io;
+}
+
+int run_chat(const ChatArguments& arguments, const Settings& settings) {
+  Engine engine(arguments.engine);
+  Conversation conversation(engine, arguments);
+  for (const std::string& path : arguments.images) conversation.show(path);
+  const bool at_terminal = isatty(STDIN_FILENO) != 0;
+  if (at_terminal && !settings.quiet) fmt::print(stderr, "{}", help);
+
+  catch_interrupts();
+  bool failed = false;
+  std::string line;
+  for (;;) {
+    if (at_terminal) fmt::print(stderr, "> ");
+    if (!std::getline(std::cin, line)) break;
+    try {
+      if (!follow(conversation, line)) break;
+    } catch (const Error& error) {
+      if (!stays_usable(error.code())) throw;
+      spdlog::error("{}", error.what());
+      failed = true;
+    }
+    if (interrupted() && !at_terminal) return exit_interrupted;
+    if (interrupted()) forget_interrupt();
+  }
+  // In a terminal the user has seen what failed and gone on.
+  return failed && !at_terminal ? exit_some_failed : exit_done;
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, const Settings& settings, Run& run) {
+  CLI::App* command =
+      app.add_subcommand("chat", "A conversation in the terminal; /help there names its commands");
+  const auto arguments = std::make_shared<ChatArguments>();
+  command->add_option("images", arguments->images, "Pictures for the first message")->type_name("IMAGE");
+  add_model_option(*command, arguments->engine);
+  add_engine_options(*command, arguments->engine);
+  add_picture_options(*command, arguments->decode);
+  add_sampling_options(*command, arguments->sampling);
+  add_max_new_tokens(*command, arguments->sampling);
+  command->callback(
+      [&run, &settings, arguments] { run = [&, arguments] { return run_chat(*arguments, settings); }; });
+}
+
+}  // namespace galago::cli

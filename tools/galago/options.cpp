@@ -1,0 +1,126 @@
+#include "options.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "galago/error.h"
+#include "size.h"
+
+namespace galago::cli {
+namespace {
+
+/// An option whose value is one of a few words; the first one is the default.
+template <class T>
+void add_choice(CLI::App& command, const std::string& name, T& target,
+                const std::vector<std::pair<std::string, T>>& choices, const std::string& help) {
+  std::string words;
+  for (const auto& [word, value] : choices) words += (words.empty() ? "" : "|") + word;
+  const auto choose = [name, words, choices, &target](const std::string& chosen) {
+    for (const auto& [word, value] : choices) {
+      if (word != chosen) continue;
+      target = value;
+      return;
+    }
+    throw CLI::ValidationError(name, fmt::format("{} is none of {}", chosen, words));
+  };
+  command.add_option_function<std::string>(name, choose, help)->type_name(words);
+}
+
+}  // namespace
+
+void add_model_option(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "-m,--model", [&options](const std::string& directory) { options.model = directory; },
+          "Checkpoint directory; without it, the demo model")
+      ->type_name("DIR");
+}
+
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+  const std::vector<std::pair<std::string, Precision>> precisions = {{"auto", Precision::automatic},
+                                                                     {"fp32", Precision::fp32},
+                                                                     {"fp16", Precision::fp16},
+                                                                     {"bf16", Precision::bf16}};
+  add_choice(command, "--precision", options.precision, precisions, "Weights of decoder and projector");
+  add_choice(command, "--tower-precision", options.tower_precision, precisions,
+             "Weights of the vision tower");
+  add_choice<KvPrecision>(
+      command, "--kv", options.kv,
+      {{"auto", KvPrecision::automatic}, {"fp32", KvPrecision::fp32}, {"fp16", KvPrecision::fp16}},
+      "Keys and values");
+  add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
+                          "Where it runs");
+  command
+      .add_option_function<std::string>(
+          "--memory", [&options](const std::string& text) { options.memory_limit = parse_size(text); },
+          "Most memory it may plan for, such as 8GiB or 500MB")
+      ->type_name("SIZE");
+  command
+      .add_option("--context", options.context, "Tokens of prompt and answer; default: what the work needs")
+      ->check(CLI::Range(1, 1 << 24))
+      ->type_name("N");
+  command.add_option("--threads", options.threads, "Default: one a core")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+}
+
+void add_picture_options(CLI::App& command, DecodeOptions& options) {
+  add_choice<ExifOrientation>(command, "--exif", options.exif,
+                              {{"on", ExifOrientation::apply}, {"off", ExifOrientation::ignore}},
+                              "Turn pictures as their EXIF orientation says");
+  command.add_option("--max-pixels", options.limits.max_pixels, "Refuse larger pictures")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+void add_sampling_options(CLI::App& command, SamplingOptions& options) {
+  command.add_option("--temperature", options.temperature, "0: the likeliest token always")
+      ->capture_default_str();
+  command.add_option("--top-k", options.top_k, "Choose among the K likeliest; 0: all")->capture_default_str();
+  command.add_option("--top-p", options.top_p, "Choose among the likeliest with this probability together")
+      ->capture_default_str();
+  command
+      .add_option("--min-p", options.min_p,
+                  "Drop tokens below this fraction of the likeliest one's probability")
+      ->capture_default_str();
+  command.add_option("--repetition-penalty", options.repetition_penalty, "1: none")->capture_default_str();
+  command.add_option("--seed", options.seed, "The same seed gives the same text")->capture_default_str();
+  command.add_option("--stop", options.stop, "End the text before this; may be given several times")
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+}
+
+void add_max_new_tokens(CLI::App& command, SamplingOptions& options) {
+  command.add_option("--max-new-tokens", options.max_new_tokens, "Longest answer")
+      ->check(CLI::Range(1, 1 << 24))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+std::string read_text_file(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (!file) throw Error(ErrorCode::io, fmt::format("{}: {}", path, std::strerror(errno)));
+  std::string text;
+  char block[1 << 16];
+  while (const std::size_t n = std::fread(block, 1, sizeof block, file.get())) text.append(block, n);
+  if (std::ferror(file.get())) throw Error(ErrorCode::io, fmt::format("{}: {}", path, std::strerror(errno)));
+  return text;
+}
+
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  for (char& c : line) {
+    if (c == '\n' || c == '\t') c = ' ';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return line;
+}
+
+}  // namespace galago::cli

@@ -1,0 +1,33 @@
+// The options that several subcommands share, as they land in the library's own structs.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "galago/image.h"
+#include "galago/options.h"
+
+namespace galago::cli {
+
+/// -m MODEL; nothing: the demo model.
+void add_model_option(CLI::App& command, EngineOptions& options);
+
+/// How the model is loaded: precision, memory, context, device, threads.
+void add_engine_options(CLI::App& command, EngineOptions& options);
+
+/// --exif, --max-pixels.
+void add_picture_options(CLI::App& command, DecodeOptions& options);
+
+/// --temperature and its relatives, --seed, --stop.
+void add_sampling_options(CLI::App& command, SamplingOptions& options);
+
+void add_max_new_tokens(CLI::App& command, SamplingOptions& options);
+
+/// The text of a file. Throws Error{io}.
+std::string read_text_file(const std::string& path);
+
+/// The text with control characters replaced by "?", so that neither a file's name nor a model's words can
+/// drive a terminal or break a line.
+std::string one_line(std::string_view text);
+
+}  // namespace galago::cli

@@ -1,0 +1,46 @@
+// galago plan: what a model will use, before it is loaded.
+#include <memory>
+#include <string>
+
+#include "command.h"
+#include "galago/plan.h"
+#include "options.h"
+#include "output_file.h"
+
+namespace galago::cli {
+namespace {
+
+struct PlanArguments {
+  EngineOptions engine;
+  Workload workload{"Describe the picture.", 1, SamplingOptions().max_new_tokens};
+  bool json = false;
+};
+
+int run_plan(PlanArguments& arguments) {
+  arguments.engine.workload = arguments.workload;
+  const Plan plan = plan_model(arguments.engine);
+  std::string text = arguments.json ? to_json(plan) : to_text(plan);
+  if (text.empty() || text.back() != '\n') text += '\n';
+  OutputFile().write(text);
+  return exit_done;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Run& run) {
+  CLI::App* command = app.add_subcommand("plan", "What the model will use: memory by region, time by phase");
+  const auto arguments = std::make_shared<PlanArguments>();
+  add_model_option(*command, arguments->engine);
+  add_engine_options(*command, arguments->engine);
+  command->add_option("-p,--prompt", arguments->workload.prompt, "Plan for this prompt")
+      ->capture_default_str();
+  command
+      ->add_option("--max-new-tokens", arguments->workload.max_new_tokens, "and for answers of this length")
+      ->check(CLI::Range(1, 1 << 24))
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_flag("--json", arguments->json, "As one JSON object (docs/plan.md)");
+  command->callback([&run, arguments] { run = [arguments] { return run_plan(*arguments); }; });
+}
+
+}  // namespace galago::cli
