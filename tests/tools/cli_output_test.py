@@ -1,0 +1,117 @@
+"""Output of caption: its forms, resuming, full disks, odd names, closed pipes; and the plan."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import unittest
+
+from galago_cli import BINARY, IMAGES, MODEL, CliTest
+
+
+class Output(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.pictures = self.folder / "pictures"
+        (self.pictures / "below").mkdir(parents=True)
+        for name in ("b.png", "a.png", "below/c.PNG"):
+            shutil.copy(IMAGES / "gray.png", self.pictures / name)
+        (self.pictures / "notes.txt").write_text("not a picture")
+        self.out = self.folder / "out"
+
+    def records(self):
+        return [json.loads(line) for line in self.out.read_text().splitlines()]
+
+    def test_one_picture_gives_its_caption_and_several_are_named(self):
+        one = self.caption(self.pictures / "a.png").stdout.decode()
+        self.assertNotIn("a.png", one)
+        lines = self.caption(self.pictures).stdout.decode().splitlines()
+        self.assertEqual([line.split(": ")[0] for line in lines],
+                         [str(self.pictures / name) for name in ("a.png", "b.png", "below/c.PNG")])
+
+    def test_jsonl_has_the_promised_fields(self):
+        self.caption(self.pictures, "--format", "jsonl", "-o", self.out)
+        self.assertEqual(len(self.records()), 3)
+        for record in self.records():
+            self.assertLessEqual({"file", "caption", "tokens", "seconds", "prompt_tokens"}, record.keys())
+
+    def test_odd_names_survive(self):
+        for name in (b'new\nline "quoted".png', b"\xff\xfe.png", "é, ü.png".encode()):
+            shutil.copy(IMAGES / "gray.png", os.fsencode(self.pictures / "below") + b"/" + name)
+        for form in ("jsonl", "csv"):
+            out = self.folder / form
+            first = self.caption(self.pictures / "below", "--format", form, "-o", out)
+            self.assertNotIn(b"before", first.stderr)
+            again = self.caption(self.pictures / "below", "--format", form, "-o", out, "--resume")
+            self.assertIn(b"4 done before", again.stderr)
+        with open(self.folder / "csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            self.assertEqual(len(list(csv.reader(file))), 5)
+
+    def test_resume_after_a_kill(self):
+        for form, count in (("jsonl", 3), ("csv", 4)):
+            self.caption(self.pictures, "--format", form, "-o", self.out)
+            whole = self.out.read_text()
+            lines = whole.splitlines(keepends=True)
+            self.out.write_text("".join(lines[:-1]) + lines[-1][:10])
+            done = self.caption(self.pictures, "--format", form, "-o", self.out, "--resume")
+            self.assertIn(b"2 done before", done.stderr)
+            self.assertEqual(len(self.out.read_text().splitlines()), count)
+            self.out.unlink()
+
+    def test_resume_tries_failures_again(self):
+        bad = self.pictures / "b.png"
+        bad.write_text("text")
+        self.caption(self.pictures, "--format", "jsonl", "-o", self.out, code=1)
+        shutil.copy(IMAGES / "gray.png", bad)
+        self.caption(self.pictures, "--format", "jsonl", "-o", self.out, "--resume")
+        self.assertEqual(["error" in record for record in self.records()], [False] * 3)
+
+    def test_resume_leaves_a_foreign_file_alone(self):
+        self.out.write_text("my diary\nmore\n")
+        self.caption(self.pictures, "--format", "jsonl", "-o", self.out, "--resume", code=2)
+        self.assertEqual(self.out.read_text(), "my diary\nmore\n")
+
+    def test_sidecars(self):
+        self.caption(self.pictures, "--format", "sidecar")
+        sidecar = self.pictures / "below" / "c.txt"
+        caption = sidecar.read_text()
+        sidecar.write_text("mine")
+        self.caption(self.pictures, "--format", "sidecar", code=1)
+        self.assertIn(b"3 done before", self.caption(self.pictures, "--format", "sidecar", "--resume").stderr)
+        self.assertEqual(sidecar.read_text(), "mine")
+        self.caption(self.pictures, "--format", "sidecar", "--overwrite")
+        self.assertEqual(sidecar.read_text(), caption)
+
+    def test_full_disk(self):
+        self.fails(1, "/dev/full", "caption", "-m", MODEL, "--max-new-tokens", "2", "--format", "jsonl", "-o",
+                   "/dev/full", self.pictures)
+
+    def test_closed_pipe_is_quiet(self):
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write, "wb") as pipe:
+            done = subprocess.run([BINARY, "inspect", MODEL], stdout=pipe, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.stderr, b"")
+
+    def test_chat_through_a_pipe(self):
+        done = self.galago("chat", "-m", MODEL, "--max-new-tokens", "4", IMAGES / "gray.png",
+                           stdin="What is it?\n/reset\n/image nowhere.png\nHello\n/quit\nunread\n", code=1)
+        self.assertIn(b"nowhere.png", done.stderr)
+        self.assertGreaterEqual(done.stdout.count(b"\n"), 2)
+
+
+class Plan(CliTest):
+    def test_json(self):
+        plan = json.loads(self.galago("plan", "-m", MODEL, "--json").stdout)
+        self.assertEqual(plan["peak_bytes"], sum(region["bytes"] for region in plan["regions"]))
+
+    def test_memory_used_is_memory_planned(self):
+        for picture in ("gray.png", "wide.jpg"):
+            last = self.galago("caption", "-m", MODEL, IMAGES / picture).stderr.decode().strip().splitlines()[-1]
+            planned, used = last.split("memory planned ")[1].split(", used ")
+            self.assertEqual(planned, used)
+
+
+if __name__ == "__main__":
+    unittest.main()
