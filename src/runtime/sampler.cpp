@@ -6,9 +6,8 @@
 #include "base/fail.h"
 
 namespace galago::runtime {
-namespace {
 
-void check(const SamplingOptions& options) {
+void check_sampling(const SamplingOptions& options) {
   if (!(options.temperature >= 0) || options.temperature > 100) {
     fail(ErrorCode::usage, "temperature is {}, expected a number from 0 (greedy) to 100",
          options.temperature);
@@ -29,15 +28,13 @@ void check(const SamplingOptions& options) {
   }
 }
 
-}  // namespace
-
 std::int32_t greedy(std::span<const float> logits) {
   return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
 Sampler::Sampler(const SamplingOptions& options, std::int64_t vocab_size)
     : options_(options), random_(options.seed) {
-  check(options);
+  check_sampling(options);
   candidates_.reserve(static_cast<std::size_t>(vocab_size));
   seen_.resize(static_cast<std::size_t>(vocab_size));
 }

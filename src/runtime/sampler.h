@@ -10,9 +10,12 @@
 
 namespace galago::runtime {
 
+/// Throws Error{usage} naming the option that is out of range.
+void check_sampling(const SamplingOptions& options);
+
 class Sampler {
  public:
-  /// Throws Error{usage} for options out of range. Room for `vocab_size` candidates is taken now.
+  /// Throws as check_sampling() does. Room for `vocab_size` candidates is taken now.
   Sampler(const SamplingOptions& options, std::int64_t vocab_size);
 
   /// The next token after `context`, which the repetition penalty looks at. `logits` [vocab_size] are left as

@@ -1,0 +1,182 @@
+// Attention with an online softmax (arXiv:2205.14135): four queries at a time over blocks of keys, no score
+// matrix.
+#include <math.h>
+
+#include "kernels/cpu/vector_math.h"
+
+namespace galago::kernels::GALAGO_ISA {
+namespace {
+
+constexpr int n_queries = 4;
+
+/// Four queries on their way through the keys. Rows are padded to whole vectors with zeros.
+struct Queries {
+  alignas(64) float q[n_queries][max_head_size];
+  alignas(
+      64) float out[n_queries][max_head_size];  // weighted sum of values so far, not yet divided by `total`
+  alignas(64) float scores[n_queries][max_block_keys];
+  float highest[n_queries];       // largest score so far
+  float total[n_queries];         // sum of e^(score - highest)
+  std::int64_t limit[n_queries];  // positions that the query sees; 0 for a place that is not taken
+};
+
+struct F32 {
+  using Storage = float;
+  GALAGO_INLINE Vec vector(const float* p) { return load(p); }
+  GALAGO_INLINE float scalar(float value) { return value; }
+};
+struct F16 {
+  using Storage = std::uint16_t;
+  GALAGO_INLINE Vec vector(const std::uint16_t* p) { return load_f16(p); }
+  GALAGO_INLINE float scalar(std::uint16_t bits) { return widen_f16(bits); }
+};
+
+/// scores [n_queries][count] = q keys^T
+template <class Type>
+void score_block(Queries& queries, const KeyValues& block, std::int64_t head_size) {
+  const auto* keys = static_cast<const typename Type::Storage*>(block.keys);
+  for (std::int64_t t = 0; t < block.count; ++t) {
+    const typename Type::Storage* key = keys + t * block.stride;
+    Vec sums[n_queries];
+    for (Vec& s : sums) s = set1(0);
+    std::int64_t d = 0;
+    for (; d + width <= head_size; d += width) {
+      const Vec k = Type::vector(key + d);
+      for (int i = 0; i < n_queries; ++i) sums[i] = fma(load(queries.q[i] + d), k, sums[i]);
+    }
+    float tails[n_queries] = {};
+    for (; d < head_size; ++d) {
+      for (int i = 0; i < n_queries; ++i) tails[i] += queries.q[i][d] * Type::scalar(key[d]);
+    }
+    for (int i = 0; i < n_queries; ++i) queries.scores[i][t] = sum(sums[i]) + tails[i];
+  }
+}
+
+/// Turns one query's scores into weights, and moves its sums to the new highest score. Returns the factor of
+/// the move.
+float weigh_scores(Queries& queries, int i, std::int64_t visible, std::int64_t count) {
+  float* scores = queries.scores[i];
+  float highest = queries.highest[i];
+  for (std::int64_t t = 0; t < visible; ++t) highest = scores[t] > highest ? scores[t] : highest;
+  for (std::int64_t t = visible; t < max_block_keys; ++t) scores[t] = highest;
+  Vec total = set1(0);
+  for (std::int64_t t = 0; t < count; t += width) {
+    // Positions beyond the limit weigh nothing.
+    float masked[width];
+    store(masked, exp(sub(load(scores + t), set1(highest))));
+    for (int lane = 0; lane < width; ++lane) masked[lane] = t + lane < visible ? masked[lane] : 0;
+    total = add(total, load(masked));
+    store(scores + t, load(masked));
+  }
+  const float factor = queries.highest[i] > -INFINITY ? expf(queries.highest[i] - highest) : 0;
+  queries.total[i] = queries.total[i] * factor + sum(total);
+  queries.highest[i] = highest;
+  return factor;
+}
+
+/// out = out * factor + weights values
+template <class Type>
+void add_values(Queries& queries, const KeyValues& block, std::int64_t head_size, const float* factors) {
+  const auto* values = static_cast<const typename Type::Storage*>(block.values);
+  std::int64_t d = 0;
+  for (; d + width <= head_size; d += width) {
+    Vec sums[n_queries];
+    for (int i = 0; i < n_queries; ++i) sums[i] = mul(load(queries.out[i] + d), set1(factors[i]));
+    for (std::int64_t t = 0; t < block.count; ++t) {
+      const Vec value = Type::vector(values + t * block.stride + d);
+      for (int i = 0; i < n_queries; ++i) sums[i] = fma(set1(queries.scores[i][t]), value, sums[i]);
+    }
+    for (int i = 0; i < n_queries; ++i) store(queries.out[i] + d, sums[i]);
+  }
+  for (; d < head_size; ++d) {
+    for (int i = 0; i < n_queries; ++i) {
+      float total = queries.out[i][d] * factors[i];
+      for (std::int64_t t = 0; t < block.count; ++t) {
+        total += queries.scores[i][t] * Type::scalar(values[t * block.stride + d]);
+      }
+      queries.out[i][d] = total;
+    }
+  }
+}
+
+template <class Type>
+void attend_block(Queries& queries, const KeyValues& block, std::int64_t position, std::int64_t head_size) {
+  score_block<Type>(queries, block, head_size);
+  float factors[n_queries];
+  for (int i = 0; i < n_queries; ++i) {
+    std::int64_t visible = queries.limit[i] - position;
+    visible = visible < 0 ? 0 : (visible > block.count ? block.count : visible);
+    if (visible == 0) {
+      for (float& score : queries.scores[i]) score = 0;
+      factors[i] = 1;
+    } else {
+      factors[i] = weigh_scores(queries, i, visible, block.count);
+    }
+  }
+  add_values<Type>(queries, block, head_size, factors);
+}
+
+/// The block that begins at `position`, of at most `left` positions.
+KeyValues block_at(const Attention& op, std::int64_t position, std::int64_t left) {
+  KeyValues block = op.blocks;
+  const std::int64_t index = position / op.blocks.count;
+  const std::int64_t element_bytes = block.element == Element::f32 ? 4 : 2;
+  const std::int64_t offset =
+      op.pages != nullptr ? op.pages[index] * op.page_stride : position * block.stride * element_bytes;
+  block.keys = static_cast<const char*>(block.keys) + offset;
+  block.values = static_cast<const char*>(block.values) + offset;
+  block.count = left < block.count ? left : block.count;
+  return block;
+}
+
+/// Query number `index` of the rows asked for: rows first, heads of the group within them.
+const float* query_at(const Attention& op, std::int64_t index) {
+  return op.q + (op.first_row + index / op.group) * op.q_stride + index % op.group * op.head_size;
+}
+
+void begin(Queries& queries, const Attention& op, std::int64_t first, std::int64_t count) {
+  for (int i = 0; i < n_queries; ++i) {
+    const bool taken = i < count;
+    const float* q = taken ? query_at(op, first + i) : nullptr;
+    for (std::int64_t d = 0; d < op.head_size; ++d) {
+      queries.q[i][d] = taken ? q[d] * op.scale : 0;
+      queries.out[i][d] = 0;
+    }
+    queries.highest[i] = -INFINITY;
+    queries.total[i] = 0;
+    const std::int64_t row = op.first_row + (first + i) / op.group;
+    queries.limit[i] = taken ? op.first_limit + row * op.limit_step : 0;
+  }
+}
+
+void finish(const Queries& queries, const Attention& op, std::int64_t first, std::int64_t count) {
+  for (int i = 0; i < count; ++i) {
+    const std::int64_t index = first + i;
+    float* out = op.out + (op.first_row + index / op.group) * op.out_stride + index % op.group * op.head_size;
+    const float scale = 1.0F / queries.total[i];
+    for (std::int64_t d = 0; d < op.head_size; ++d) out[d] = queries.out[i][d] * scale;
+  }
+}
+
+}  // namespace
+
+void attention(const Attention& op) {
+  Queries queries;
+  const std::int64_t total = op.n_rows * op.group;
+  for (std::int64_t first = 0; first < total; first += n_queries) {
+    const std::int64_t count = total - first < n_queries ? total - first : n_queries;
+    begin(queries, op, first, count);
+    const std::int64_t end = queries.limit[count - 1];
+    for (std::int64_t position = 0; position < end; position += op.blocks.count) {
+      const KeyValues block = block_at(op, position, end - position);
+      if (block.element == Element::f32) {
+        attend_block<F32>(queries, block, position, op.head_size);
+      } else {
+        attend_block<F16>(queries, block, position, op.head_size);
+      }
+    }
+    finish(queries, op, first, count);
+  }
+}
+
+}  // namespace galago::kernels::GALAGO_ISA

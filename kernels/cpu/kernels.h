@@ -1,0 +1,104 @@
+// The table of CPU kernels: plain parameters and one function pointer a kernel, filled once per instruction
+// set.
+//
+// A kernel computes the part of its output that the caller names, so threading is the caller's. Nothing here
+// may be more than plain data: files built for wider instruction sets include it.
+#pragma once
+
+#include <cstdint>
+
+namespace galago::kernels {
+
+enum class Element : std::int32_t { f32, f16, bf16 };
+enum class Activation : std::int32_t { none, gelu, quick_gelu, silu };
+
+/// y [m, n] = activation(x w^T + bias) + residual. With `up`: y = activation(x w^T) * (x up^T).
+struct Linear {
+  const float* x;  // [m, k], x_stride floats from row to row
+  std::int64_t x_stride;
+  const void* w;   // [n, k], contiguous
+  const void* up;  // [n, k] or null
+  Element element;
+  std::int64_t m, n, k;
+  const float* bias;  // [n] or null
+  Activation activation;
+  const float* residual;  // [m, n] or null; may be y
+  std::int64_t residual_stride;
+  float* y;
+  std::int64_t y_stride;
+};
+
+/// Floats of scratch that one thread needs for Linear, whatever its shape.
+inline constexpr std::int64_t linear_scratch_floats = 3 * 512 * 32 + 512 * 32;
+/// Columns of y that one piece of work should be a multiple of, so that no panel is packed twice.
+inline constexpr std::int64_t linear_column_grain = 32;
+
+struct Norm {
+  const float* x;
+  std::int64_t x_stride;
+  const float* weight;  // [cols]
+  const float* bias;    // [cols]; RMSNorm has none
+  float epsilon;
+  std::int64_t cols;
+  float* y;
+  std::int64_t y_stride;
+};
+
+/// Keys or values of consecutive positions: `stride` elements from one to the next.
+struct KeyValues {
+  const void* keys;
+  const void* values;
+  std::int64_t stride;
+  Element element;
+  std::int64_t count;
+};
+
+/// Longest run of positions in one KeyValues.
+inline constexpr std::int64_t max_block_keys = 64;
+inline constexpr std::int64_t max_head_size = 256;
+
+/// Attention of the queries of one key-value head over positions in blocks (online softmax,
+/// arXiv:2205.14135). Query i of row r is at q + r * q_stride + i * head_size; it sees positions [0,
+/// first_limit + r).
+struct Attention {
+  const float* q;
+  std::int64_t q_stride;
+  float* out;
+  std::int64_t out_stride;
+  std::int64_t first_row, n_rows;  // rows of q and out to compute
+  std::int64_t group;              // query heads that share this key-value head
+  std::int64_t head_size;
+  float scale;
+  std::int64_t first_limit;   // positions that row 0 sees
+  std::int64_t limit_step;    // how many more each further row sees: 1 causal, 0 bidirectional
+  KeyValues blocks;           // the first block; the others follow as block_at says
+  const std::int32_t* pages;  // block b is page pages[b]; null: blocks follow each other in memory
+  std::int64_t page_stride;   // bytes from page to page
+};
+
+struct KernelTable {
+  const char* name;
+  void (*linear)(const Linear&, std::int64_t first_column, std::int64_t n_columns, float* scratch);
+  void (*layer_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
+  void (*rms_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
+  void (*attention)(const Attention&);
+  /// x [n] in place, with cosines [n / 2] and sines [n / 2].
+  void (*rope_head)(float* x, const float* table, std::int64_t head_size);
+  /// to [n] = from [n], rounded to nearest even.
+  void (*narrow)(const float* from, void* to, Element element, std::int64_t n);
+  void (*widen)(const void* from, Element element, float* to, std::int64_t n);
+  /// to [n] = a [n] + b [n]
+  void (*add)(const float* a, const float* b, float* to, std::int64_t n);
+};
+
+namespace portable {
+const KernelTable& table();
+}
+namespace avx2 {
+const KernelTable& table();
+}
+namespace avx512 {
+const KernelTable& table();
+}
+
+}  // namespace galago::kernels

@@ -1,0 +1,24 @@
+// The kernels of one instruction set, listed.
+#include "kernels/cpu/simd.h"
+
+namespace galago::kernels::GALAGO_ISA {
+
+void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch);
+void layer_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
+void rms_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
+void attention(const Attention& op);
+void rope_head(float* x, const float* table, std::int64_t head_size);
+void narrow(const float* from, void* to, Element element, std::int64_t n);
+void widen(const void* from, Element element, float* to, std::int64_t n);
+void add(const float* a, const float* b, float* to, std::int64_t n);
+
+#define GALAGO_NAME_OF(isa) #isa
+#define GALAGO_NAME(isa) GALAGO_NAME_OF(isa)
+
+const KernelTable& table() {
+  static const KernelTable kernels{
+      GALAGO_NAME(GALAGO_ISA), linear, layer_norm, rms_norm, attention, rope_head, narrow, widen, add};
+  return kernels;
+}
+
+}  // namespace galago::kernels::GALAGO_ISA

@@ -1,0 +1,98 @@
+#include "base/thread_pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace galago {
+namespace {
+
+// Loops of one token follow each other within microseconds: spinning that long saves two context switches
+// each.
+constexpr int spins_before_sleep = 2000;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int n_threads) {
+  for (int thread = 1; thread < n_threads; ++thread) {
+    workers_.emplace_back([this, thread] { work(thread); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    ++generation_;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(std::int64_t n_items, void* object, Call call) {
+  if (n_items <= 0) return;
+  n_items_ = n_items;
+  object_ = object;
+  call_ = call;
+  failure_ = nullptr;
+  next_item_ = 0;
+  if (n_items > 1 && !workers_.empty()) {
+    n_busy_ = static_cast<int>(workers_.size());
+    {
+      const std::lock_guard lock(mutex_);
+      ++generation_;
+    }
+    wake_.notify_all();
+  }
+  take_items(0);
+  for (int spins = 0; n_busy_.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < spins_before_sleep) {
+      pause_briefly();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void ThreadPool::take_items(int thread) {
+  try {
+    while (true) {
+      const std::int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
+      if (item >= n_items_) return;
+      call_(object_, item, thread);
+    }
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+    next_item_ = n_items_;
+  }
+}
+
+void ThreadPool::wait_for_work(std::uint64_t seen) {
+  for (int spins = 0; spins < spins_before_sleep; ++spins) {
+    if (generation_.load(std::memory_order_acquire) != seen) return;
+    pause_briefly();
+  }
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+}
+
+void ThreadPool::work(int thread) {
+  std::uint64_t seen = 0;
+  while (true) {
+    wait_for_work(seen);
+    ++seen;
+    if (stopping_) return;
+    take_items(thread);
+    n_busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace galago

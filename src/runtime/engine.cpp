@@ -1,0 +1,135 @@
+#include "galago/engine.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/fail.h"
+#include "checkpoint/safetensors.h"
+#include "runtime/executor.h"
+#include "runtime/generation.h"
+#include "runtime/machine.h"
+#include "runtime/model_files.h"
+#include "runtime/planner.h"
+#include "runtime/prompt.h"
+
+namespace galago {
+namespace {
+
+std::filesystem::path model_directory(const std::filesystem::path& model) {
+  return model.empty() ? demo_model() : model;
+}
+
+std::unique_ptr<backend::Backend> make_backend(const EngineOptions& options) {
+  if (options.device != "auto" && options.device != "cpu") {
+    fail(ErrorCode::usage, "device is \"{}\", expected auto or cpu", options.device);
+  }
+  if (options.threads < 0 || options.threads > 1024) {
+    fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
+         options.threads);
+  }
+  return backend::make_cpu_backend(options.threads);
+}
+
+/// Everything settled but nothing reserved: what plan_model() and Engine have in common.
+struct Prepared {
+  explicit Prepared(const EngineOptions& options)
+      : files(runtime::open_model(model_directory(options.model))),
+        backend(make_backend(options)),
+        configuration(runtime::configure(options, files.description, prompt_tokens(options))),
+        rehearsal(runtime::rehearse(files, configuration, *backend)),
+        plan(runtime::describe_plan(files, configuration, *backend, rehearsal)) {
+    runtime::check_fits(plan, options.memory_limit);
+  }
+
+  std::int64_t prompt_tokens(const EngineOptions& options) const {
+    return options.workload ? runtime::prompt_length(files, *options.workload) : 0;
+  }
+
+  runtime::ModelFiles files;
+  std::unique_ptr<backend::Backend> backend;
+  runtime::Configuration configuration;
+  runtime::Rehearsal rehearsal;
+  Plan plan;
+};
+
+}  // namespace
+
+Plan plan_model(const EngineOptions& options) {
+  return Prepared(options).plan;
+}
+
+struct Engine::State {
+  explicit State(const EngineOptions& options)
+      : prepared(options),
+        executor(prepared.files.checkpoint, prepared.files.description, prepared.configuration,
+                 *prepared.backend, memory::Arena::reserved(prepared.rehearsal.regions)),
+        generation(prepared.files, executor) {}
+
+  Prepared prepared;
+  runtime::Executor executor;
+  runtime::Generation generation;
+};
+
+Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+const Plan& Engine::plan() const {
+  return state_->prepared.plan;
+}
+
+std::vector<RegionUse> Engine::memory() const {
+  std::vector<RegionUse> use;
+  for (std::size_t i = 0; i < memory::n_regions; ++i) {
+    const memory::Region& region = state_->executor.arena().region(static_cast<memory::RegionId>(i));
+    use.push_back({std::string(name_of(region.id())), region.capacity(), region.high_water(), region.used()});
+  }
+  return use;
+}
+
+Completion Engine::generate(const Request& request, const OnText& on_text) {
+  return state_->generation.run(request, on_text);
+}
+
+Trace Engine::trace(const Request& request) {
+  return state_->generation.trace(request);
+}
+
+std::uint64_t peak_resident_bytes() {
+  return runtime::process_memory().peak_resident_bytes;
+}
+
+void save_trace(const Trace& trace, const std::filesystem::path& file) {
+  std::vector<checkpoint::TensorToWrite> tensors;
+  for (const TraceTensor& tensor : trace) {
+    const bool whole = !tensor.integers.empty();
+    Shape shape;
+    for (const std::int64_t dim : tensor.shape) shape.append(dim);
+    tensors.push_back(
+        {tensor.name, whole ? DType::i64 : DType::f32, shape,
+         whole ? std::as_bytes(std::span(tensor.integers)) : std::as_bytes(std::span(tensor.floats))});
+  }
+  checkpoint::write_safetensors(file, tensors);
+}
+
+struct TextTokenizer::State {
+  text::Tokenizer tokenizer;
+};
+
+TextTokenizer::TextTokenizer(const std::filesystem::path& model)
+    : state_(new State{text::load_tokenizer(model_directory(model))}) {}
+TextTokenizer::~TextTokenizer() = default;
+
+std::vector<std::int32_t> TextTokenizer::encode(std::string_view text, SpecialTokens special) const {
+  return state_->tokenizer.encode(
+      text, special == SpecialTokens::add ? text::SpecialTokens::add : text::SpecialTokens::none);
+}
+
+std::string TextTokenizer::decode(const std::vector<std::int32_t>& ids) const {
+  return state_->tokenizer.decode(ids);
+}
+
+}  // namespace galago

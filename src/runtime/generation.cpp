@@ -1,0 +1,241 @@
+#include "runtime/generation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "base/fail.h"
+#include "runtime/stop_strings.h"
+#include "text/stream_decoder.h"
+
+namespace galago::runtime {
+namespace {
+
+/// Adds the time from its construction to its destruction.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
+  ~Stopwatch() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+std::span<const float> last_row(const Matrix& logits) {
+  return {logits.row(logits.rows - 1), static_cast<std::size_t>(logits.cols)};
+}
+
+/// The growing answer: tokens to whole characters to what no stop string can swallow any more.
+class Answer {
+ public:
+  Answer(const text::Tokenizer& tokenizer, const SamplingOptions& sampling, const OnText& on_text)
+      : decoder_(tokenizer), stops_(sampling.stop), on_text_(on_text) {}
+
+  void append(std::int32_t token) { show(stops_.append(decoder_.append(token))); }
+  void finish() {
+    if (!stops_.found()) show(stops_.append(decoder_.finish()));
+    if (!stops_.found()) show(stops_.finish());
+  }
+
+  bool stop_string_found() const { return stops_.found(); }
+  bool stopped_by_caller() const { return stopped_; }
+  const std::string& text() const { return text_; }
+
+ private:
+  void show(const std::string& piece) {
+    if (piece.empty()) return;
+    text_ += piece;
+    if (on_text_ && !stopped_ && !on_text_(piece)) stopped_ = true;
+  }
+
+  text::StreamDecoder decoder_;
+  StopStrings stops_;
+  const OnText& on_text_;
+  std::string text_;
+  bool stopped_ = false;
+};
+
+TraceTensor floats(std::string name, std::vector<std::int64_t> shape, std::vector<float> values) {
+  return {std::move(name), std::move(shape), std::move(values), {}};
+}
+
+TraceTensor integers(std::string name, const std::vector<std::int32_t>& values) {
+  return {std::move(name), {static_cast<std::int64_t>(values.size())}, {}, {values.begin(), values.end()}};
+}
+
+void append_rows(const Matrix& from, std::vector<float>& to) {
+  for (std::int64_t i = 0; i < from.rows; ++i) to.insert(to.end(), from.row(i), from.row(i) + from.cols);
+}
+
+}  // namespace
+
+Generation::Generation(const ModelFiles& files, Executor& executor)
+    : files_(files),
+      executor_(executor),
+      pool_(executor.configuration().n_pages()),
+      sequence_(pool_, executor.configuration().page_tokens, executor.configuration().context) {
+  step_ids_.reserve(static_cast<std::size_t>(executor.configuration().prefill_chunk));
+  context_.reserve(static_cast<std::size_t>(executor.configuration().context));
+}
+
+void Generation::check_length(const Prompt& prompt) const {
+  const std::int64_t context = executor_.configuration().context;
+  if (prompt.length() >= context) {
+    fail(ErrorCode::input,
+         "the prompt has {} tokens, the context of {} leaves no room for an answer; ask for a larger "
+         "--context (the model's limit is {})",
+         prompt.length(), context, files_.description.decoder.max_context);
+  }
+}
+
+std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) const {
+  std::int64_t end = std::min(prompt.length(), from + executor_.configuration().prefill_chunk);
+  bool seen = false;
+  for (const PictureRows& rows : prompt.pictures) {
+    if (rows.end() <= from) continue;
+    if (seen) end = std::min(end, std::max(rows.first, from));
+    seen = true;
+  }
+  return end;
+}
+
+void Generation::see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage) {
+  {
+    const Stopwatch stopwatch(timing.preprocess_seconds);
+    vision::process(*rows.picture, *files_.image, executor_.pixels());
+  }
+  const Stopwatch stopwatch(timing.encode_seconds);
+  executor_.encode(on_stage);
+  if (on_stage) on_stage("image_embeddings", executor_.image_embeddings());
+}
+
+std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
+                                           const Observers& observers) {
+  Matrix logits;
+  const PictureRows* encoded = nullptr;
+  for (std::int64_t begin = from, end = 0; begin < prompt.length(); begin = end) {
+    end = chunk_end(prompt, begin);
+    step_ids_.assign(prompt.ids.begin() + begin, prompt.ids.begin() + end);
+    for (const PictureRows& rows : prompt.pictures) {
+      if (rows.end() <= begin || rows.first >= end) continue;
+      if (encoded != &rows) see(rows, timing, observers.on_stage);
+      encoded = &rows;
+      for (std::int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end()); ++i) {
+        step_ids_[static_cast<std::size_t>(i - begin)] = static_cast<std::int32_t>(-1 - (i - rows.first));
+      }
+    }
+    const Stopwatch stopwatch(timing.prefill_seconds);
+    sequence_.append(std::span(prompt.keys)
+                         .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    const bool all = static_cast<bool>(observers.on_logits);
+    const std::int64_t n_logits = all ? end - begin : (end == prompt.length() ? 1 : 0);
+    logits = executor_.step(backend::Phase::prefill, step_ids_, {0, end - begin, begin, sequence_.pages()},
+                            n_logits);
+    if (all) observers.on_logits(logits);
+  }
+  return last_row(logits);
+}
+
+std::span<const float> Generation::decode(std::int32_t token) {
+  const std::int64_t position = sequence_.length();
+  const auto key = static_cast<ContentKey>(token);
+  sequence_.append({&key, 1});
+  return last_row(
+      executor_.step(backend::Phase::decode, {&token, 1}, {0, 1, position, sequence_.pages()}, 1));
+}
+
+Completion Generation::run(const Request& request, const OnText& on_text) {
+  Sampler sampler(request.sampling, files_.description.decoder.vocab_size);
+  const Prompt prompt = assemble_prompt(files_, request);
+  check_length(prompt);
+  Completion completion;
+  completion.prompt_tokens = prompt.length();
+  if (request.reuse == PrefixReuse::previous_request) {
+    // The last position is always computed: its logits are needed.
+    completion.cached_tokens = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
+  }
+  sequence_.truncate(completion.cached_tokens);
+  context_ = prompt.ids;
+  Answer answer(files_.tokenizer, request.sampling, on_text);
+  std::span<const float> logits = prefill(prompt, completion.cached_tokens, completion.timing, {});
+
+  const Stopwatch stopwatch(completion.timing.decode_seconds);
+  const auto ended = [&](std::int32_t token) {
+    return !request.sampling.ignore_end &&
+           std::count(files_.end_tokens.begin(), files_.end_tokens.end(), token) > 0;
+  };
+  const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
+  while (true) {
+    const std::int32_t token = sampler.next(logits, context_);
+    completion.finish = FinishReason::end_of_text;
+    if (ended(token)) break;
+    completion.token_ids.push_back(token);
+    context_.push_back(token);
+    answer.append(token);
+    completion.finish = FinishReason::stop_string;
+    if (answer.stop_string_found()) break;
+    completion.finish = FinishReason::stopped_by_caller;
+    if (answer.stopped_by_caller()) break;
+    completion.finish = FinishReason::max_new_tokens;
+    if (completion.token_ids.size() >= max_new_tokens) break;
+    completion.finish = FinishReason::context_full;
+    if (sequence_.length() >= executor_.configuration().context) break;
+    logits = decode(token);
+  }
+  answer.finish();
+  completion.text = answer.text();
+  return completion;
+}
+
+Trace Generation::trace(const Request& request) {
+  if (executor_.configuration().logit_rows < executor_.configuration().prefill_chunk) {
+    fail(ErrorCode::usage, "a trace needs an engine that was loaded with the logits of all prompt tokens");
+  }
+  check_sampling(request.sampling);
+  const Prompt prompt = assemble_prompt(files_, request);
+  check_length(prompt);
+  sequence_.truncate(0);
+
+  const std::int64_t n_tiles =
+      static_cast<std::int64_t>(prompt.pictures.size()) * executor_.configuration().n_tiles;
+  std::vector<float> pixels;
+  std::vector<float> features;
+  std::vector<float> embeddings;
+  std::vector<float> logits;
+  const Observers observers{[&](std::string_view stage, const Matrix& values) {
+                              append_rows(values, stage == "tower_features" ? features : embeddings);
+                              if (stage == "image_embeddings") {
+                                pixels.insert(pixels.end(), executor_.pixels().begin(),
+                                              executor_.pixels().end());
+                              }
+                            },
+                            [&](const Matrix& values) { append_rows(values, logits); }};
+  Timing timing;
+  std::vector<std::int32_t> generated{greedy(prefill(prompt, 0, timing, observers))};
+  const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
+  while (generated.size() < max_new_tokens && sequence_.length() < executor_.configuration().context) {
+    generated.push_back(greedy(decode(generated.back())));
+  }
+
+  Trace result{integers("input_ids", prompt.ids)};
+  if (!prompt.pictures.empty()) {
+    const model::TowerShape& tower = *files_.description.tower;
+    const std::int64_t rows = files_.description.tokens_per_tile();
+    result.push_back(
+        floats("pixel_values", {n_tiles, 3, tower.image_size, tower.image_size}, std::move(pixels)));
+    result.push_back(floats("tower_features", {n_tiles, rows, tower.hidden_size}, std::move(features)));
+    result.push_back(floats("image_embeddings", {n_tiles, rows, files_.description.decoder.hidden_size},
+                            std::move(embeddings)));
+  }
+  result.push_back(
+      floats("logits", {prompt.length(), files_.description.decoder.vocab_size}, std::move(logits)));
+  result.push_back(integers("generated_ids", generated));
+  return result;
+}
+
+}  // namespace galago::runtime

@@ -1,0 +1,50 @@
+// One request after another through an executor: prefill in chunks, then a token at a time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "galago/engine.h"
+#include "memory/page_pool.h"
+#include "runtime/executor.h"
+#include "runtime/model_files.h"
+#include "runtime/prompt.h"
+#include "runtime/sampler.h"
+#include "runtime/sequence.h"
+
+namespace galago::runtime {
+
+class Generation {
+ public:
+  /// Both outlive the object. What a request needs is reserved now, so that decoding allocates nothing.
+  Generation(const ModelFiles& files, Executor& executor);
+
+  Completion run(const Request& request, const OnText& on_text);
+  Trace trace(const Request& request);
+
+ private:
+  /// Called after each prefill step that computed logits.
+  using OnLogits = std::function<void(const Matrix& logits)>;
+  struct Observers {
+    StageObserver on_stage;
+    OnLogits on_logits;
+  };
+
+  /// Computes positions [from, prompt.length()) and returns the last position's logits.
+  std::span<const float> prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
+                                 const Observers& observers);
+  /// The end of the step that begins at `from`: at most a chunk, and rows of at most one picture.
+  std::int64_t chunk_end(const Prompt& prompt, std::int64_t from) const;
+  void see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage);
+  std::span<const float> decode(std::int32_t token);
+  void check_length(const Prompt& prompt) const;
+
+  const ModelFiles& files_;
+  Executor& executor_;
+  memory::PagePool pool_;
+  Sequence sequence_;
+  std::vector<std::int32_t> step_ids_;  // of the step in work
+  std::vector<std::int32_t> context_;   // tokens of prompt and answer, for the repetition penalty
+};
+
+}  // namespace galago::runtime

@@ -1,0 +1,83 @@
+// What a checkpoint is made of, with every tensor accounted for.
+#include <set>
+
+#include "backend/cpu/kernel_choice.h"
+#include "checkpoint/checkpoint.h"
+#include "galago/engine.h"
+#include "model/description.h"
+#include "runtime/network.h"
+
+namespace galago {
+namespace {
+
+/// Writes down which weights a network asks for; nothing is read and nothing takes memory.
+class AskedFor : public model::WeightSource {
+ public:
+  Weight matrix(model::Part /*part*/, std::span<const model::NamedShape> tensors) override {
+    return note(tensors);
+  }
+  Weight vector(std::span<const model::NamedShape> tensors) override { return note(tensors); }
+  Weight constant(std::span<const float> values) override {
+    return {nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
+  }
+
+  const std::set<std::string>& names() const { return names_; }
+
+ private:
+  Weight note(std::span<const model::NamedShape> tensors) {
+    for (const model::NamedShape& tensor : tensors) names_.insert(tensor.name);
+    return {nullptr, DType::f32, tensors.front().shape};
+  }
+
+  std::set<std::string> names_;
+};
+
+InspectedTensor inspected(const std::string& canonical, const checkpoint::TensorEntry& entry) {
+  InspectedTensor tensor{entry.name, canonical, std::string(name_of(entry.dtype)), {}, entry.bytes, {}};
+  for (std::size_t i = 0; i < entry.shape.rank(); ++i) tensor.shape.push_back(entry.shape[i]);
+  return tensor;
+}
+
+InspectedTensor named_only(const std::string& name, const std::string& note) {
+  InspectedTensor tensor;
+  tensor.name = name;
+  tensor.note = note;
+  return tensor;
+}
+
+}  // namespace
+
+Inspection inspect_model(const std::filesystem::path& model) {
+  const std::filesystem::path directory = model.empty() ? demo_model() : model;
+  const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(directory);
+  AskedFor asked;
+  runtime::load_network(model::describe(checkpoint.config, directory.string()), asked);
+
+  Inspection inspection;
+  inspection.model = directory.string();
+  inspection.family = checkpoint.family;
+  inspection.chat_format = checkpoint.config.value("chat", "");
+  inspection.configuration = checkpoint.config.dump(2);
+  inspection.instruction_set = backend::choose_kernels().name;
+  for (const auto& [canonical, source] : checkpoint.tensors) {
+    InspectedTensor tensor = inspected(canonical, source.entry);
+    if (asked.names().count(canonical) > 0) {
+      inspection.parameters += static_cast<std::uint64_t>(source.entry.shape.elements());
+      inspection.used.push_back(std::move(tensor));
+    } else {
+      tensor.note = "the computation does not reach it";
+      inspection.ignored.push_back(std::move(tensor));
+    }
+  }
+  for (const auto& ignored : checkpoint.ignored)
+    inspection.ignored.push_back(named_only(ignored.name, ignored.reason));
+  for (const std::string& name : checkpoint.unknown) {
+    inspection.unknown.push_back(named_only(name, "the family's description does not know it"));
+  }
+  for (const std::string& name : asked.names()) {
+    if (checkpoint.tensors.find(name) == checkpoint.tensors.end()) inspection.missing.push_back(name);
+  }
+  return inspection;
+}
+
+}  // namespace galago

@@ -1,0 +1,96 @@
+#include "runtime/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace galago::runtime {
+namespace {
+
+using memory::RegionId;
+
+/// A linear op whose operands are laid out in an arena of its own, timed until `seconds` have passed.
+struct Probe {
+  std::int64_t rows, width, features;
+};
+
+/// Operations (flops or bytes, as `work` says) per second of the best of several runs.
+double best_rate(backend::Backend& backend, const Probe& probe, double work, double seconds) {
+  const auto lay_out = [&](memory::Arena& arena) {
+    Weight weight{arena.array<float>(RegionId::weights, probe.features * probe.width),
+                  DType::f32,
+                  {probe.features, probe.width}};
+    const Matrix x = arena.matrix(RegionId::activations, probe.rows, probe.width);
+    const Matrix y = arena.matrix(RegionId::activations, probe.rows, probe.features);
+    backend::Queue queue(arena.mode());
+    backend::Execution exec{arena, queue};
+    const auto start = std::chrono::steady_clock::now();
+    double best = std::numeric_limits<double>::infinity();
+    double elapsed = 0;
+    do {
+      const auto before = std::chrono::steady_clock::now();
+      backend.linear(exec, x, weight, {}, y);
+      const auto after = std::chrono::steady_clock::now();
+      best = std::min(best, std::chrono::duration<double>(after - before).count());
+      elapsed = std::chrono::duration<double>(after - start).count();
+    } while (arena.mode() == memory::Mode::run && elapsed < seconds);
+    return best;
+  };
+  memory::Arena plan = memory::Arena::planning();
+  lay_out(plan);
+  memory::Arena arena = memory::Arena::reserved(plan.high_water());
+  return work / lay_out(arena);
+}
+
+std::uint64_t read_number(const char* file) {
+  std::ifstream stream(file);
+  std::uint64_t number = 0;
+  return stream >> number ? number : 0;
+}
+
+/// "Name:   123 kB" of a /proc file, in bytes; 0 where it has none.
+std::uint64_t proc_bytes(const char* file, const std::string& name) {
+  std::ifstream stream(file);
+  std::string line;
+  while (std::getline(stream, line)) {
+    if (line.compare(0, name.size(), name) == 0 && line.size() > name.size() && line[name.size()] == ':') {
+      return std::stoull(line.substr(name.size() + 1)) * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+MachineCeilings measure_ceilings(backend::Backend& backend) {
+  const Probe compute{256, 512, 512};  // a megabyte of weights: stays in the second-level caches
+  const Probe stream{1, 2048, 8192};   // 64 MiB of weights: comes from memory
+  const double flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
+  const double bytes = 4.0 * static_cast<double>(stream.width * stream.features);
+  return {best_rate(backend, compute, flops, 0.02), best_rate(backend, stream, bytes, 0.03)};
+}
+
+ProcessMemory process_memory() {
+  return {proc_bytes("/proc/self/status", "VmRSS"), proc_bytes("/proc/self/status", "VmHWM")};
+}
+
+std::uint64_t available_memory() {
+  std::uint64_t available = proc_bytes("/proc/meminfo", "MemAvailable");
+  const std::uint64_t limit = read_number("/sys/fs/cgroup/memory.max");  // version 2; "max" reads as 0
+  const std::uint64_t used = read_number("/sys/fs/cgroup/memory.current");
+  if (limit > 0) available = std::min(available, limit > used ? limit - used : 0);
+  return available;
+}
+
+double roofline_seconds(const backend::Cost& cost, const MachineCeilings& ceilings) {
+  const double compute = ceilings.flops_per_second > 0 ? cost.flops / ceilings.flops_per_second : 0;
+  const double traffic =
+      ceilings.bytes_per_second > 0
+          ? static_cast<double>(cost.bytes_read + cost.bytes_written) / ceilings.bytes_per_second
+          : 0;
+  return std::max(compute, traffic);
+}
+
+}  // namespace galago::runtime

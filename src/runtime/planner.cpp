@@ -1,0 +1,78 @@
+#include "runtime/planner.h"
+
+#include <fmt/format.h>
+
+#include "base/fail.h"
+#include "runtime/executor.h"
+#include "runtime/machine.h"
+
+namespace galago::runtime {
+namespace {
+
+using memory::RegionId;
+
+PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase,
+                         const MachineCeilings& ceilings) {
+  PhasePlan plan{std::string(name_of(phase)), 0, 0, 0, 0};
+  const auto& costs = ledger.costs[static_cast<std::size_t>(phase)];
+  for (const backend::Cost& cost : costs) plan.seconds += roofline_seconds(cost, ceilings);
+  const backend::Cost total = ledger.total(phase);
+  plan.flops = total.flops;
+  plan.bytes_read = total.bytes_read;
+  plan.bytes_written = total.bytes_written;
+  return plan;
+}
+
+}  // namespace
+
+Rehearsal rehearse(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend) {
+  Executor executor(files.checkpoint, files.description, configuration, backend, memory::Arena::planning());
+  executor.rehearse();
+  return {executor.arena().high_water(), executor.ledger()};
+}
+
+Bytes runtime_bytes() {
+  return process_memory().resident_bytes;
+}
+
+Plan describe_plan(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend,
+                   const Rehearsal& rehearsal) {
+  Plan plan;
+  plan.model = files.checkpoint.directory.string();
+  plan.family = files.checkpoint.family;
+  plan.device = fmt::format("{} ({})", backend.name(), backend.description());
+  plan.precision = describe_dtype(configuration.decoder_dtype);
+  plan.tower_precision = files.description.tower ? describe_dtype(configuration.tower_dtype) : "none";
+  plan.kv_precision = std::string(name_of(configuration.kv_dtype));
+  plan.context = configuration.context;
+  plan.prefill_chunk = configuration.prefill_chunk;
+  plan.image_tokens =
+      configuration.with_pictures ? configuration.n_tiles * files.description.tokens_per_tile() : 0;
+  plan.page_tokens = configuration.page_tokens;
+  plan.n_pages = configuration.n_pages();
+  for (std::size_t i = 0; i < memory::n_regions; ++i) {
+    const auto id = static_cast<RegionId>(i);
+    plan.regions.push_back({std::string(name_of(id)), rehearsal.regions[i], std::string(purpose_of(id))});
+  }
+  plan.regions.push_back({"runtime", runtime_bytes(), "the program, its libraries, the tokenizer"});
+  for (const RegionPlan& region : plan.regions) plan.peak_bytes += region.bytes;
+  plan.ceilings = measure_ceilings(backend);
+  if (configuration.with_pictures) {
+    plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::encode, plan.ceilings));
+  }
+  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::prefill, plan.ceilings));
+  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::decode, plan.ceilings));
+  return plan;
+}
+
+void check_fits(const Plan& plan, std::uint64_t limit) {
+  const std::uint64_t available = limit > 0 ? limit : available_memory();
+  if (available == 0 || plan.peak_bytes <= available) return;
+  fail(ErrorCode::memory,
+       "{} needs {} bytes and {} {}: {} bytes too few; a smaller --context ({} now) or --precision fp16 "
+       "needs less",
+       plan.model, plan.peak_bytes, limit > 0 ? "--memory allows" : "the machine has", available,
+       plan.peak_bytes - available, plan.context);
+}
+
+}  // namespace galago::runtime

@@ -1,0 +1,42 @@
+// Brings a checkpoint's tensors into the weights region, converted on the way through a small staging block.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file_reader.h"
+#include "checkpoint/checkpoint.h"
+#include "memory/arena.h"
+#include "model/weights.h"
+#include "runtime/configuration.h"
+
+namespace galago::runtime {
+
+class WeightLoader : public model::WeightSource {
+ public:
+  /// In plan mode places are counted and no weight is read. All arguments outlive the loader.
+  WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
+               memory::Arena& arena);
+
+  Weight matrix(model::Part part, std::span<const model::NamedShape> tensors) override;
+  Weight vector(std::span<const model::NamedShape> tensors) override;
+  Weight constant(std::span<const float> values) override;
+
+ private:
+  const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
+  Weight place(std::span<const model::NamedShape> tensors, DType dtype);
+  void read(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
+
+  const checkpoint::Checkpoint& checkpoint_;
+  const Configuration& configuration_;
+  memory::Arena& arena_;
+  std::vector<FileReader> files_;  // as in the checkpoint; empty in plan mode
+};
+
+/// The storage type in memory of weights that a file holds in `stored`: `chosen`, or the stored one.
+DType storage_dtype(const std::optional<DType>& chosen, DType stored);
+
+}  // namespace galago::runtime
