@@ -1,6 +1,7 @@
 // galago caption: a text for each picture.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>

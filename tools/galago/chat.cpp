@@ -1,7 +1,7 @@
 // galago chat: a conversation about pictures, in the terminal or through a pipe.
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>

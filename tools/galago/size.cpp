@@ -1,5 +1,6 @@
 #include "size.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <locale>

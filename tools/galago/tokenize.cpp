@@ -1,4 +1,5 @@
 // galago tokenize: token ids, one line per input line.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
