@@ -1,0 +1,64 @@
+// How a conversation is written down as the prompt of a model: data in models/chat_formats.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+namespace galago::text {
+
+enum class ChatRole { system, user, assistant };
+
+struct ChatMessage {
+  ChatRole role = ChatRole::user;
+  std::string text;
+  std::int64_t n_images = 0;
+};
+
+/// What stands before and after a message's text.
+struct ChatTurn {
+  std::string prefix;
+  std::string suffix;
+};
+
+class ChatFormat {
+ public:
+  /// Throws ErrorCode::model naming `file` and the key that is missing, unknown or of another type.
+  ChatFormat(std::string name, const Json& json, std::string_view file);
+
+  /// The prompt up to where the model's answer begins. Texts of the messages are literal, except for the
+  /// "<image>" marks in them; a message without marks has those of its pictures before its text. Throws
+  /// ErrorCode::input for a system message that is not the first, and for marks that are fewer or more than
+  /// the message's pictures.
+  Segments render(const std::vector<ChatMessage>& messages) const;
+
+  const std::string& name() const { return name_; }
+  /// Where the format is defined.
+  const std::string& source() const { return source_; }
+  /// Strings that end the model's answer, beside its end tokens.
+  const std::vector<std::string>& stop_strings() const { return stop_strings_; }
+
+ private:
+  void add_message(const ChatMessage& message, const ChatTurn& turn, const Segments& before_text,
+                   Segments& prompt) const;
+
+  std::string name_;
+  std::string source_;
+  ChatTurn system_;
+  std::string default_system_;         ///< the system text of a conversation without one; may be empty
+  bool system_in_first_user_ = false;  ///< as LLaMA-2 has it: after the first user message's prefix
+  ChatTurn user_;
+  ChatTurn assistant_;
+  std::string answer_prefix_;  ///< after the last message, where the model goes on
+  std::string image_;          ///< one picture's mark and what follows it, "<image>\n"
+  std::vector<std::string> stop_strings_;
+};
+
+/// A format of models/chat_formats.json. Throws ErrorCode::usage naming the known ones.
+ChatFormat chat_format(const std::string& name);
+
+}  // namespace galago::text
