@@ -8,6 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+SYSTEM_INCLUDE = re.compile(r'^\s*#\s*include\s*<([^>]+)>', re.MULTILINE)
+
+# Compiled once per instruction set: inline functions of other headers would be compiled for a wide one too, and the
+# linker may keep that copy for every caller. Only headers without such functions may be included there.
+PER_INSTRUCTION_SET = "kernels/cpu/"
+PLAIN = {"cstddef", "cstdint", "math.h", "stddef.h", "stdint.h", "string.h", "immintrin.h"}
 
 # Room -> rooms whose headers it may include, besides its own.
 PUBLIC = "include/galago"
@@ -64,6 +70,10 @@ def complaints(files, read):
         if room is None:
             continue
         names = INCLUDE.findall(read(source))
+        if source.startswith(PER_INSTRUCTION_SET):
+            for name in SYSTEM_INCLUDE.findall(read(source)):
+                if name not in PLAIN:
+                    yield f"{source} includes <{name}>: kernels may include {', '.join(sorted(PLAIN))} only"
         graph[source] = [target for name in names if (target := resolve(source, name, files))]
         for target in graph[source]:
             other = room_of(target)

@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# clang-tidy over the sources that changed since main (all of them where there is no other main to compare with).
-# Usage: tools/tidy.sh BUILD_FOLDER
+# clang-tidy over the sources that changed: since origin/main, or, where this is main, since the commit before; over
+# all of them where there is neither. Usage: tools/tidy.sh BUILD_FOLDER
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+sources=('src/*.cpp' 'tools/*.cpp' 'kernels/*.cpp')
 base=$(git merge-base HEAD origin/main 2>/dev/null || true)
-if [[ -n $base && $base != "$(git rev-parse HEAD)" ]]; then
-  changed=$(git diff --name-only --diff-filter=d "$base" -- 'src/*.cpp' 'tools/*.cpp' 'kernels/*.cpp')
+if [[ -z $base || $base == "$(git rev-parse HEAD)" ]]; then
+  base=$(git rev-parse --verify --quiet HEAD~1 || true)
+fi
+if [[ -n $base ]]; then
+  changed=$(git diff --name-only --diff-filter=d "$base" -- "${sources[@]}")
 else
-  changed=$(git ls-files 'src/*.cpp' 'tools/*.cpp')
+  changed=$(git ls-files "${sources[@]}")
 fi
 [[ -n $changed ]] || exit 0
 # Generated and per-instruction-set sources have other commands; only what the build knows is checked.

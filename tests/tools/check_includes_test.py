@@ -23,6 +23,10 @@ class Direction(unittest.TestCase):
                  "include/galago/e.h": ""}
         self.assertEqual(len(self.complaints(files)), 1)
 
+    def test_kernels_include_plain_headers_only(self):
+        self.assertEqual(self.complaints({"kernels/cpu/a.cpp": "#include <math.h>\n#include <immintrin.h>\n"}), [])
+        self.assertEqual(len(self.complaints({"kernels/cpu/a.cpp": "#include <vector>\n"})), 1)
+
     def test_circle_is_found(self):
         found = self.complaints({"src/base/a.h": '#include "b.h"\n', "src/base/b.h": '#include "a.h"\n'})
         self.assertIn("circle", found[0])

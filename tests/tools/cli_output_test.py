@@ -3,8 +3,11 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
+import time
 import unittest
 
 from galago_cli import BINARY, IMAGES, MODEL, CliTest
@@ -94,6 +97,25 @@ class Output(CliTest):
             done = subprocess.run([BINARY, "inspect", MODEL], stdout=pipe, stderr=subprocess.PIPE, check=False)
         self.assertEqual(done.stderr, b"")
 
+    def test_interrupt_finishes_the_picture_in_work(self):
+        for i in range(400):
+            shutil.copy(IMAGES / "gray.png", self.pictures / f"more{i}.png")
+        with subprocess.Popen([BINARY, "caption", "-m", MODEL, "--format", "jsonl", "-o", self.out, self.pictures],
+                              stderr=subprocess.PIPE) as process:
+            while process.poll() is None and not (self.out.exists() and self.out.read_bytes()):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertTrue(all("caption" in record for record in self.records()))
+
+    def test_pictures_of_an_unknown_kind_are_told(self):
+        (self.pictures / "d.webp").write_bytes(b"RIFF\0\0\0\0WEBP")
+        done = self.caption(self.pictures, "--format", "jsonl", code=1)
+        self.assertEqual(["error" in json.loads(line) for line in done.stdout.splitlines()],
+                         [False, False, False, True])
+        self.assertIn(b"d.webp", done.stderr)
+
     def test_chat_through_a_pipe(self):
         done = self.galago("chat", "-m", MODEL, "--max-new-tokens", "4", IMAGES / "gray.png",
                            stdin="What is it?\n/reset\n/image nowhere.png\nHello\n/quit\nunread\n", code=1)
@@ -106,11 +128,14 @@ class Plan(CliTest):
         plan = json.loads(self.galago("plan", "-m", MODEL, "--json").stdout)
         self.assertEqual(plan["peak_bytes"], sum(region["bytes"] for region in plan["regions"]))
 
-    def test_memory_used_is_memory_planned(self):
-        for picture in ("gray.png", "wide.jpg"):
-            last = self.galago("caption", "-m", MODEL, IMAGES / picture).stderr.decode().strip().splitlines()[-1]
-            planned, used = last.split("memory planned ")[1].split(", used ")
-            self.assertEqual(planned, used)
+    def test_memory_used_is_memory_planned_in_every_region(self):
+        plan = json.loads(self.galago("plan", "-m", MODEL, "--json").stdout)
+        done = self.galago("caption", "-m", MODEL, "--log-level", "info", IMAGES / "wide.jpg")
+        told = re.findall(r"memory (\w+): planned (\d+), used (\d+) bytes", done.stderr.decode())
+        for name, planned, used in told:
+            self.assertEqual(planned, used, name)
+        self.assertEqual({name: int(planned) for name, planned, _ in told},
+                         {region["name"]: region["bytes"] for region in plan["regions"]})
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ class Parity(CliTest):
         prompt.write_bytes(case["prompt"].encode())
         images = [part for name in case.get("images", []) for part in ("--image", IMAGES / name)]
         self.galago("trace", "-m", model, *images, "--prompt-file", prompt, "--raw", "--precision", "fp32",
-                    "--tower-precision", "fp32", "--kv", "fp32", "--exif", "off", "--max-new-tokens", str(N_NEW),
-                    "--out", out)
+                    "--exif", "off", "--max-new-tokens", str(N_NEW), "--out", out)
         traced, reference = read_safetensors(out), read_safetensors(model / "golden.safetensors")
         prefix = case["name"] + "."
         for name in (n for n in reference[0] if n.startswith(prefix)):

@@ -55,7 +55,7 @@ void check_arguments(const CaptionArguments& arguments) {
   }
 }
 
-/// Captions one picture. Throws Error; on an interrupt nothing is delivered.
+/// Captions one picture to its end, interrupt or not: work begun is delivered. Throws Error.
 void caption_one(Engine& engine, const CaptionArguments& arguments, const std::string& path,
                  CaptionOutput& output) {
   const auto start = Clock::now();
@@ -66,26 +66,25 @@ void caption_one(Engine& engine, const CaptionArguments& arguments, const std::s
   if (arguments.output.name_files) output.piece(one_line(path) + ": ");
   const Completion completion = engine.generate(request, [&](std::string_view piece) {
     output.piece(piece);
-    return !interrupted();
+    return true;
   });
-  if (completion.finish == FinishReason::stopped_by_caller) {
-    output.break_line();
-    return;
-  }
   output.deliver(path, completion, seconds_since(start));
 }
 
 void print_summary(const Engine& engine, const Counts& counts) {
   std::uint64_t used = 0;
-  for (const RegionUse& region : engine.memory()) used += region.high_water;
+  for (const RegionUse& region : engine.memory()) {
+    used += region.high_water;
+    spdlog::info("memory {}: planned {}, used {} bytes", region.name, region.planned, region.high_water);
+  }
   const std::string speed = counts.done == 0 ? ""
                                              : fmt::format(", {:.3f} s a picture",
                                                            counts.seconds / static_cast<double>(counts.done));
   const std::string skipped = counts.skipped == 0 ? "" : fmt::format(", {} done before", counts.skipped);
   const std::string failed = counts.failed == 0 ? "" : fmt::format(", {} failed", counts.failed);
-  fmt::print(stderr, "{} picture{}{}{}{}; memory planned {}, used {}\n", counts.done,
+  fmt::print(stderr, "{} picture{}{}{}{}; memory planned {}, used {}, process peak {}\n", counts.done,
              counts.done == 1 ? "" : "s", failed, skipped, speed, size_text(engine.plan().peak_bytes),
-             size_text(used));
+             size_text(used), size_text(peak_resident_bytes()));
 }
 
 void report(const std::string& path, const std::string& sentence, CaptionOutput& output, Counts& counts) {
@@ -110,7 +109,6 @@ Counts caption_all(Engine& engine, const CaptionArguments& arguments,
       if (!error.empty()) throw Error(ErrorCode::input, error);
       const auto start = Clock::now();
       caption_one(engine, arguments, path, output);
-      if (interrupted()) break;
       counts.seconds += seconds_since(start);
       ++counts.done;
     } catch (const Error& failure) {

@@ -1,4 +1,4 @@
-// Ctrl-C: the first one asks the work to end at the next token, the second one kills.
+// Ctrl-C: the first one asks the work to end where nothing is lost, the second one kills.
 #pragma once
 
 namespace galago::cli {

@@ -44,7 +44,7 @@ int run_command(int argc, char** argv) {
   app.add_flag("--quiet", settings.quiet, "Errors only: no progress, no summary");
   std::string level = "warning";
   app.add_option("--log-level", level, "What is told on stderr")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->check(CLI::IsMember({"info", "warning", "error"}))
       ->capture_default_str();
 
   Run run;

@@ -13,8 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Also of pictures that cannot be read: in a folder they are told, not passed over.
 bool is_picture_name(const fs::path& path) {
-  constexpr std::array<std::string_view, 5> endings = {".jpg", ".jpeg", ".png", ".bmp", ".gif"};
+  constexpr std::array<std::string_view, 10> endings = {".jpg",  ".jpeg", ".png",  ".bmp",  ".gif",
+                                                        ".webp", ".tif",  ".tiff", ".heic", ".avif"};
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return std::tolower(c); });
@@ -34,7 +36,7 @@ void add_folder(const std::string& folder, std::vector<PictureFile>& pictures) {
   if (error) pictures.push_back({folder, fmt::format("{}: cannot be read: {}", folder, error.message())});
   if (!error && found.empty()) {
     pictures.push_back(
-        {folder, fmt::format("{}: no .jpg, .jpeg, .png, .bmp or .gif file in this folder", folder)});
+        {folder, fmt::format("{}: no pictures in this folder (.jpg, .jpeg, .png, .bmp or .gif)", folder)});
   }
   std::sort(found.begin(), found.end());
   for (std::string& path : found) pictures.push_back({std::move(path), ""});
