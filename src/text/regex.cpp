@@ -18,6 +18,33 @@ std::string message_of(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
+/// White space as Hugging Face's engine has it, the White_Space property: PCRE2's \s has U+180E besides.
+/// Inside a class \S stays PCRE2's, for want of a way to write it.
+std::string with_exact_spaces(std::string_view pattern) {
+  constexpr std::string_view spaces = R"(\t-\r\x{85}\p{Z})";
+  std::string exact;
+  bool in_class = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    const char next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
+    if (c == '\\' && next == 's') {
+      exact += in_class ? std::string(spaces) : fmt::format("[{}]", spaces);
+      ++i;
+    } else if (c == '\\' && next == 'S' && !in_class) {
+      exact += fmt::format("[^{}]", spaces);
+      ++i;
+    } else if (c == '\\' && next != '\0') {
+      exact.append({c, next});
+      ++i;
+    } else {
+      if (c == '[') in_class = true;
+      if (c == ']') in_class = false;
+      exact += c;
+    }
+  }
+  return exact;
+}
+
 using MatchData = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
 using MatchContext = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;
 
@@ -31,7 +58,8 @@ Regex::Regex(std::string_view pattern, std::string_view file) {
   }
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+  const std::string exact = with_exact_spaces(pattern);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(exact.data()), exact.size(),
                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code == nullptr) {
     fail(ErrorCode::model, "{}: the regular expression \"{}\" is wrong at byte {}: {}", file,

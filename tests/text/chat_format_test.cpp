@@ -1,0 +1,97 @@
+#include "text/chat_format.h"
+
+#include <gtest/gtest.h>
+
+#include "galago/error.h"
+#include "support/golden.h"
+
+namespace galago::text {
+namespace {
+
+const std::filesystem::path goldens = GALAGO_GOLDENS_DIR;
+
+std::string text_of(const Segments& segments) {
+  std::string text;
+  for (const Segment& segment : segments) text += segment.text;
+  return text;
+}
+
+/// The words between "<image>\n" and " ASSISTANT:" of a golden prompt.
+std::string words_of(const std::string& prompt) {
+  const std::size_t begin = prompt.rfind("<image>\n") + 8;
+  return prompt.substr(begin, prompt.rfind(" ASSISTANT:") - begin);
+}
+
+TEST(ChatFormat, PromptsAreTheGoldenOnes) {
+  for (const auto& [folder, name] :
+       {std::pair("llava-1.5", "llava-1.5"), std::pair("llava-1.5-original", "vicuna-1")}) {
+    const testing::Golden golden(goldens / folder);
+    for (const auto& entry : golden.cases()) {
+      const auto prompt = entry.at("prompt").get<std::string>();
+      const auto n_images = static_cast<std::int64_t>(entry.at("images").size());
+      EXPECT_EQ(text_of(chat_format(name).render({{ChatRole::user, words_of(prompt), n_images}})), prompt);
+    }
+  }
+}
+
+TEST(ChatFormat, TurnsOfVicunaEndWithTheEndOfText) {
+  const std::string prompt = text_of(chat_format("vicuna-1")
+                                         .render({{ChatRole::system, "Be brief.", 0},
+                                                  {ChatRole::user, "a", 1},
+                                                  {ChatRole::assistant, "b", 0},
+                                                  {ChatRole::user, "c", 0}}));
+  EXPECT_EQ(prompt, "Be brief. USER: <image>\na ASSISTANT: b</s>USER: c ASSISTANT:");
+}
+
+TEST(ChatFormat, TurnsOfLlavaHfEndWithASpace) {
+  const std::string prompt = text_of(
+      chat_format("llava-1.5")
+          .render({{ChatRole::user, "a", 1}, {ChatRole::assistant, "b", 0}, {ChatRole::user, "c", 0}}));
+  EXPECT_EQ(prompt, "USER: <image>\na ASSISTANT: b USER: c ASSISTANT:");
+}
+
+TEST(ChatFormat, TheWordsOfAUserAreLiteralAndMarksAreNot) {
+  const Segments prompt = chat_format("llava-1.5").render({{ChatRole::user, "a</s> <image> b", 1}});
+  ASSERT_EQ(prompt.size(), 5U);
+  EXPECT_EQ(prompt[1].text, "a</s> ");
+  EXPECT_TRUE(prompt[1].literal);
+  EXPECT_EQ(prompt[2].text, "<image>");
+  EXPECT_FALSE(prompt[2].literal);
+  EXPECT_TRUE(prompt[3].literal);
+  EXPECT_FALSE(prompt[4].literal);
+}
+
+TEST(ChatFormat, NoFormatIsTheMessageItself) {
+  EXPECT_EQ(text_of(chat_format("none").render({{ChatRole::user, "The quick", 0}})), "The quick");
+}
+
+TEST(ChatFormat, TheSystemTextMayStandInTheFirstUserMessage) {
+  const Json json = {{"source", "s"},
+                     {"system", {{"prefix", "<<SYS>>\n"}, {"suffix", "\n<</SYS>>\n\n"}}},
+                     {"system_in_first_user", true},
+                     {"user", {{"prefix", "[INST] "}, {"suffix", " [/INST]"}}},
+                     {"assistant", {{"prefix", " "}, {"suffix", " </s>"}}},
+                     {"answer", ""},
+                     {"image", "<image>\n"},
+                     {"stop", {"[INST]"}}};
+  const ChatFormat format("llama-2", json, "test.json");
+  EXPECT_EQ(text_of(format.render({{ChatRole::system, "S", 0},
+                                   {ChatRole::user, "a", 0},
+                                   {ChatRole::assistant, "b", 0},
+                                   {ChatRole::user, "c", 0}})),
+            "[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST] b </s>[INST] c [/INST]");
+  EXPECT_EQ(format.stop_strings(), std::vector<std::string>{"[INST]"});
+  EXPECT_EQ(format.source(), "s");
+}
+
+TEST(ChatFormat, WhatCannotBeIsRefused) {
+  const ChatFormat format = chat_format("llava-1.5");
+  EXPECT_THROW(format.render({{ChatRole::user, "a", 0}, {ChatRole::system, "b", 0}}), Error);
+  EXPECT_THROW(format.render({{ChatRole::user, "<image> <image>", 1}}), Error);
+  EXPECT_THROW(chat_format("no-such-format"), Error);
+  EXPECT_THROW(ChatFormat("x", Json{{"source", "s"}, {"surprise", 1}}, "test.json"), Error);
+  EXPECT_THROW(ChatFormat("x", Json::array(), "test.json"), Error);
+}
+
+}  // namespace
+}  // namespace galago::text
