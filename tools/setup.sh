@@ -7,7 +7,7 @@ packages=(g++ cmake ninja-build pkg-config libspdlog-dev libfmt-dev nlohmann-jso
   libpcre2-dev libutf8proc-dev libjpeg-dev)
 if [[ ${1:-} == test ]]; then
   # The formatter by its version: others lay lines out differently.
-  packages+=(libgtest-dev clang-format-14 clang-tidy-14 python3)
+  packages+=(libgtest-dev clang-format-14 clang-tidy-14 python3 git)
 fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
