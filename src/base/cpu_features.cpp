@@ -85,7 +85,9 @@ const CpuFeatures& cpu_features() {
 std::string to_string(const CpuFeatures& features) {
   std::string text;
   const auto add = [&](bool present, const char* name) {
-    if (present) text += (text.empty() ? "" : " ") + std::string(name);
+    if (!present) return;
+    if (!text.empty()) text += ' ';
+    text += name;
   };
   add(features.avx2_fma_f16c, "avx2");
   add(features.avx512, "avx512");

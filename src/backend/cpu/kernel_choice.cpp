@@ -34,7 +34,8 @@ const kernels::KernelTable& choose_kernels() {
   std::string names;
   for (const kernels::KernelTable* table : runnable) {
     if (std::string_view(forced) == table->name) return *table;
-    names += (names.empty() ? "" : ", ") + std::string(table->name);
+    if (!names.empty()) names += ", ";
+    names += table->name;
   }
   fail(ErrorCode::usage, "GALAGO_ISA is \"{}\", this machine runs {}", forced, names);
 }

@@ -1,0 +1,161 @@
+// attention against the reference: ragged lengths, one token, page borders, odd heads, grouped queries.
+#include <numeric>
+
+#include "kernels/reference/reference.h"
+#include "support/random.h"
+#include "tables.h"
+#include "tensor/convert.h"
+
+namespace galago::testing {
+namespace {
+
+using kernels::Element;
+
+class AttentionTest : public KernelTest {};
+
+// Weights sum to 1 and values are below 1, so errors of scores (head_size * 2^-24 each) and of exp (2 ulp)
+// carry over.
+double bound(std::int64_t head_size) {
+  return 2e-7 * (8 + static_cast<double>(head_size));
+}
+
+TEST_P(AttentionTest, BidirectionalEqualsTheReference) {
+  for (const std::int64_t tokens : {1, 5, 64, 65, 130}) {
+    for (const std::int64_t head_size : {4, 13, 16, 40, 88}) {
+      SCOPED_TRACE(::testing::Message() << tokens << " tokens, heads of " << head_size);
+      const std::int64_t stride = head_size + 7;
+      const auto size = static_cast<std::size_t>(tokens * stride);
+      const auto q = random_floats(size, 1, 2);
+      const auto k = random_floats(size, 2, 2);
+      const auto v = random_floats(size, 3);
+      std::vector<float> out(size, 99);
+      const float scale = 0.3F;
+      kernels().attention({q.data(),
+                           stride,
+                           out.data(),
+                           stride,
+                           0,
+                           tokens,
+                           1,
+                           head_size,
+                           scale,
+                           tokens,
+                           0,
+                           {k.data(), v.data(), stride, Element::f32, kernels::max_block_keys},
+                           nullptr,
+                           0});
+      for (std::int64_t row = 0; row < tokens; ++row) {
+        const auto expected = kernels::reference::attend(q.data() + row * stride, k.data(), v.data(), stride,
+                                                         tokens, head_size, scale);
+        for (std::int64_t d = 0; d < head_size; ++d) {
+          ASSERT_NEAR(out[static_cast<std::size_t>(row * stride + d)], expected[static_cast<std::size_t>(d)],
+                      bound(head_size));
+        }
+        ASSERT_EQ(out[static_cast<std::size_t>(row * stride + head_size)], 99) << "wrote beyond the head";
+      }
+    }
+  }
+}
+
+/// Keys and values of one head in pages that lie in the reverse order, and in a row as the reference wants
+/// them.
+struct Paged {
+  static constexpr std::int64_t page_tokens = 16;
+
+  Paged(std::int64_t tokens, std::int64_t head_size, Element element)
+      : n_pages((tokens + page_tokens - 1) / page_tokens), page_values(2 * page_tokens * head_size) {
+    const DType dtype = element == Element::f32 ? DType::f32 : DType::f16;
+    values.resize(static_cast<std::size_t>(n_pages * page_values));
+    const auto random = random_floats(values.size(), 11, 2);
+    bytes.resize(values.size() * size_of(dtype));
+    from_f32(dtype, random, bytes);
+    to_f32(dtype, bytes, values);
+    pages.resize(static_cast<std::size_t>(n_pages));
+    std::iota(pages.rbegin(), pages.rend(), 0);
+    page_bytes = page_values * static_cast<std::int64_t>(size_of(dtype));
+    for (std::int64_t t = 0; t < n_pages * page_tokens; ++t) {
+      const std::int64_t page = pages[static_cast<std::size_t>(t / page_tokens)];
+      const float* key = values.data() + page * page_values + t % page_tokens * head_size;
+      keys_in_a_row.insert(keys_in_a_row.end(), key, key + head_size);
+      const float* value = key + page_tokens * head_size;
+      values_in_a_row.insert(values_in_a_row.end(), value, value + head_size);
+    }
+  }
+
+  std::int64_t n_pages, page_values, page_bytes = 0;
+  std::vector<float> values, keys_in_a_row, values_in_a_row;
+  std::vector<std::byte> bytes;
+  std::vector<std::int32_t> pages;
+};
+
+TEST_P(AttentionTest, CausalOverPagesEqualsTheReference) {
+  const std::int64_t group = 3;
+  for (const Element element : {Element::f32, Element::f16}) {
+    for (const auto& [before, rows] :
+         {std::pair<std::int64_t, std::int64_t>{0, 1}, {0, 17}, {15, 1}, {16, 2}, {37, 21}}) {
+      for (const std::int64_t head_size : {6, 32, 80}) {
+        SCOPED_TRACE(::testing::Message() << before << " + " << rows << " tokens, heads of " << head_size);
+        const Paged paged(before + rows, head_size, element);
+        const std::int64_t stride = group * head_size;
+        const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
+        std::vector<float> out(q.size());
+        const std::int64_t half = paged.page_bytes / 2;
+        kernels().attention(
+            {q.data(),
+             stride,
+             out.data(),
+             stride,
+             0,
+             rows,
+             group,
+             head_size,
+             0.5F,
+             before + 1,
+             1,
+             {paged.bytes.data(), paged.bytes.data() + half, head_size, element, Paged::page_tokens},
+             paged.pages.data(),
+             paged.page_bytes});
+        for (std::int64_t i = 0; i < rows * group; ++i) {
+          const auto expected = kernels::reference::attend(
+              q.data() + i * head_size, paged.keys_in_a_row.data(), paged.values_in_a_row.data(), head_size,
+              before + i / group + 1, head_size, 0.5);
+          for (std::int64_t d = 0; d < head_size; ++d) {
+            ASSERT_NEAR(out[static_cast<std::size_t>(i * head_size + d)],
+                        expected[static_cast<std::size_t>(d)], 2 * bound(head_size));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, SurvivesScoresFarApart) {
+  // One key a thousand above the others: their weights vanish, and nothing overflows.
+  const std::int64_t head_size = 8, tokens = 70;
+  std::vector<float> q(8, 1), k(static_cast<std::size_t>(tokens * head_size), -60), v(k.size(), 5);
+  for (std::int64_t d = 0; d < head_size; ++d) {
+    k[static_cast<std::size_t>(66 * head_size + d)] = 60;
+    v[static_cast<std::size_t>(66 * head_size + d)] = -3;
+  }
+  std::vector<float> out(8);
+  kernels().attention({q.data(),
+                       8,
+                       out.data(),
+                       8,
+                       0,
+                       1,
+                       1,
+                       head_size,
+                       1,
+                       tokens,
+                       0,
+                       {k.data(), v.data(), head_size, Element::f32, kernels::max_block_keys},
+                       nullptr,
+                       0});
+  for (const float value : out) EXPECT_EQ(value, -3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, AttentionTest, every_table(), table_name);
+
+}  // namespace
+}  // namespace galago::testing
