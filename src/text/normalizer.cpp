@@ -32,7 +32,7 @@ std::string without_extra_spaces(std::string_view text) {
 void normalize_spaces(const SentencePieceSpaces& step, Place place, std::string& text) {
   if (step.remove_extra_whitespaces) text = without_extra_spaces(text);
   if (text.empty()) return;
-  if (step.add_dummy_prefix && (place == Place::start || !step.prefix_at_start_only)) text.insert(0, " ");
+  if (step.add_dummy_prefix && (place == Place::start || !step.prefix_at_start_only)) text.insert(0, 1, ' ');
   if (step.escape_whitespaces) replace_all(text, " ", space_mark);
 }
 

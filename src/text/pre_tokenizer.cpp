@@ -82,7 +82,7 @@ void split(const DigitWords& step, const std::string& text, std::vector<std::str
 }
 
 void split(const ByteLevelWords& step, std::string text, std::vector<std::string>& words) {
-  if (step.add_prefix_space && !text.starts_with(' ')) text.insert(0, " ");
+  if (step.add_prefix_space && !text.starts_with(' ')) text.insert(0, 1, ' ');
   if (!step.words) {
     words.push_back(bytes_to_characters(text));
     return;
