@@ -97,6 +97,8 @@ struct Png {
 
 void append_chunk(std::vector<std::uint8_t>& out, Bytes chunk) {
   constexpr std::size_t palette_bytes = 768, around_data = 12;
+  // stb_image would copy an empty IDAT to a null pointer.
+  if (std::memcmp(chunk.data() + 4, "IDAT", 4) == 0 && chunk.size() == around_data) return;
   if (std::memcmp(chunk.data() + 4, "PLTE", 4) != 0 || chunk.size() >= palette_bytes + around_data) {
     out.insert(out.end(), chunk.begin(), chunk.end());
     return;
@@ -138,9 +140,17 @@ Png check_png(const Encoded& file) {
   }
 }
 
-/// Walks to the end of the first picture's data. Returns the file with transparency switched off: a
-/// transparent pixel has its palette colour then, as Pillow has it after convert("RGB").
-std::vector<std::uint8_t> check_gif(const Encoded& file) {
+struct Gif {
+  /// The file with transparency switched off: a transparent pixel has its palette colour then, as Pillow has
+  /// it after convert("RGB").
+  std::vector<std::uint8_t> bytes;
+  std::size_t left = 0, top = 0, width = 0, height = 0;  // the first picture's place
+  std::array<std::uint8_t, 3>
+      ground{};  // Pillow fills what is around it with the transparent or first colour
+};
+
+/// Walks to the end of the first picture's data.
+Gif check_gif(const Encoded& file) {
   const Bytes b = file.bytes;
   const auto need = [&](std::size_t at, std::size_t n_bytes) {
     if (at > b.size() || n_bytes > b.size() - at) fail_cut_off(file, "GIF");
@@ -148,21 +158,35 @@ std::vector<std::uint8_t> check_gif(const Encoded& file) {
   const auto palette_bytes = [](std::uint8_t flags) -> std::size_t {
     return (flags & 0x80) != 0 ? std::size_t{3} << ((flags & 7) + 1) : 0;
   };
-  std::vector<std::uint8_t> opaque(b.begin(), b.end());
-  std::size_t at = 13;
+  Gif gif{.bytes = {b.begin(), b.end()}};
+  constexpr std::size_t header_bytes = 13;
+  std::size_t at = header_bytes;
   need(0, at);
   check_size(file, little_u16(b, 6), little_u16(b, 8));
   at += palette_bytes(b[10]);
+  need(at, 0);
+  Bytes palette = b.subspan(header_bytes, palette_bytes(b[10]));
+  std::size_t ground_index = 0;
   for (bool is_picture = false; !is_picture;) {
     need(at, 2);
     is_picture = b[at] == 0x2c;
     if (is_picture) {
       need(at, 10);
-      at += 10 + palette_bytes(b[at + 9]) + 1;
+      gif.left = little_u16(b, at + 1);
+      gif.top = little_u16(b, at + 3);
+      gif.width = little_u16(b, at + 5);
+      gif.height = little_u16(b, at + 7);
+      const std::size_t local_bytes = palette_bytes(b[at + 9]);
+      need(at + 10, local_bytes);
+      if (local_bytes != 0) palette = b.subspan(at + 10, local_bytes);
+      at += 10 + local_bytes + 1;
     } else if (b[at] == 0x21) {
-      if (b[at + 1] == 0xf9) {
-        need(at, 4);
-        opaque[at + 3] &= 0xfe;
+      need(at, 3);
+      constexpr std::uint8_t graphic_control = 0xf9, graphic_control_bytes = 4;
+      if (b[at + 1] == graphic_control && b[at + 2] == graphic_control_bytes) {
+        need(at, 7);
+        if ((b[at + 3] & 1) != 0) ground_index = b[at + 6];
+        gif.bytes[at + 3] &= 0xfe;
       }
       at += 2;
     } else {
@@ -171,7 +195,20 @@ std::vector<std::uint8_t> check_gif(const Encoded& file) {
     for (need(at, 1); b[at] != 0; need(at, 1)) at += std::size_t{b[at]} + 1;
     ++at;
   }
-  return opaque;
+  if (3 * ground_index < palette.size()) {
+    std::copy_n(palette.begin() + static_cast<std::ptrdiff_t>(3 * ground_index), 3, gif.ground.begin());
+  }
+  return gif;
+}
+
+void fill_around(const Gif& gif, Decoded& picture) {
+  const auto width = static_cast<std::size_t>(picture.width);
+  for (std::size_t i = 0; i < picture.pixels.size() / 3; ++i) {
+    const std::size_t x = i % width, y = i / width;
+    const bool is_inside =
+        x >= gif.left && x < gif.left + gif.width && y >= gif.top && y < gif.top + gif.height;
+    if (!is_inside) std::copy_n(gif.ground.begin(), 3, picture.pixels.data() + 3 * i);
+  }
 }
 
 }  // namespace
@@ -206,8 +243,10 @@ Decoded decode_bmp(const Encoded& file) {
 }
 
 Decoded decode_gif(const Encoded& file) {
-  const std::vector<std::uint8_t> opaque = check_gif(file);
-  return decode_rgb(file, opaque, "GIF", little_u16(opaque, 6), little_u16(opaque, 8));
+  const Gif gif = check_gif(file);
+  Decoded picture = decode_rgb(file, gif.bytes, "GIF", little_u16(gif.bytes, 6), little_u16(gif.bytes, 8));
+  fill_around(gif, picture);
+  return picture;
 }
 
 }  // namespace galago::vision

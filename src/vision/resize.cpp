@@ -68,8 +68,11 @@ Taps taps_at(std::int64_t position, std::int64_t in_size, std::int64_t out_size,
   const double center = (static_cast<double>(position) + 0.5) * scale;
   const double inverse = 1.0 / filter_scale;
   Taps taps;
+  // Pillow rounds so; lround differs below zero.
+  // NOLINTBEGIN(bugprone-incorrect-roundings)
   taps.first = std::max<std::int64_t>(static_cast<std::int64_t>(center - support + 0.5), 0);
   const std::int64_t end = std::min(static_cast<std::int64_t>(center + support + 0.5), in_size);
+  // NOLINTEND(bugprone-incorrect-roundings)
   std::vector<double> weights(static_cast<std::size_t>(std::max<std::int64_t>(end - taps.first, 0)));
   double sum = 0.0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -114,36 +117,87 @@ void resample_row(const std::uint8_t* row, std::span<const Taps> columns, std::u
   }
 }
 
-/// Rows of the canvas after the horizontal pass, one at a time; those without picture are computed once.
-class ResampledRows {
+/// Rows of the canvas, laid out only where the picture does not fill them.
+class CanvasRows {
  public:
-  ResampledRows(const Canvas& canvas, std::span<const Taps> columns)
-      : canvas_(canvas),
-        columns_(columns),
-        canvas_row_(static_cast<std::size_t>(canvas.size.width) * 3),
-        ground_(columns.size() * 3),
-        row_(columns.size() * 3) {
-    for (std::size_t i = 0; i < canvas_row_.size(); ++i) canvas_row_[i] = canvas.colour[i % 3];
-    resample_row(canvas_row_.data(), columns_, ground_.data());
+  explicit CanvasRows(const Canvas& canvas)
+      : canvas_(canvas), ground_(static_cast<std::size_t>(canvas.size.width) * 3), row_(ground_.size()) {
+    for (std::size_t i = 0; i < ground_.size(); ++i) ground_[i] = canvas.colour[i % 3];
+    row_ = ground_;
   }
 
-  const std::vector<std::uint8_t>& at(std::int64_t y) {
+  bool has_picture(std::int64_t y) const {
+    return y >= canvas_.top && y < canvas_.top + canvas_.image.height();
+  }
+  const std::uint8_t* ground() const { return ground_.data(); }
+
+  /// [canvas width, 3]; valid until the next call.
+  const std::uint8_t* at(std::int64_t y) {
+    if (!has_picture(y)) return ground_.data();
     const Image& image = canvas_.image;
-    if (y < canvas_.top || y >= canvas_.top + image.height()) return ground_;
     const auto row_bytes = static_cast<std::size_t>(image.width()) * 3;
-    std::memcpy(canvas_row_.data() + canvas_.left * 3,
-                image.pixels().data() + static_cast<std::size_t>(y - canvas_.top) * row_bytes, row_bytes);
-    resample_row(canvas_row_.data(), columns_, row_.data());
-    return row_;
+    const std::uint8_t* picture_row =
+        image.pixels().data() + static_cast<std::size_t>(y - canvas_.top) * row_bytes;
+    if (row_bytes == row_.size()) return picture_row;
+    std::memcpy(row_.data() + canvas_.left * 3, picture_row, row_bytes);
+    return row_.data();
   }
 
  private:
   const Canvas& canvas_;
-  std::span<const Taps> columns_;
-  std::vector<std::uint8_t> canvas_row_;
   std::vector<std::uint8_t> ground_;
   std::vector<std::uint8_t> row_;
 };
+
+void add_weighted(const std::uint8_t* row, std::int32_t weight, std::span<std::int32_t> sums) {
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += row[i] * weight;
+}
+
+/// Takes every canvas row once, resampled, and adds it to all output rows that it reaches. Both ends of their
+/// taps rise with the output row, so those form a range that moves on.
+void horizontal_first(CanvasRows& canvas, std::span<const Taps> columns, std::span<const Taps> rows,
+                      std::span<std::uint8_t> pixels) {
+  const std::size_t row_values = columns.size() * 3;
+  std::vector<std::uint8_t> ground(row_values), picture_row(row_values);
+  resample_row(canvas.ground(), columns, ground.data());
+  std::vector<std::int32_t> sums(pixels.size(), one_half);
+  std::size_t begin = 0;
+  for (std::int64_t y = rows.front().first; y < rows.back().end(); ++y) {
+    while (begin < rows.size() && rows[begin].end() <= y) ++begin;
+    if (begin == rows.size() || rows[begin].first > y) continue;
+    const bool has_picture = canvas.has_picture(y);
+    if (has_picture) resample_row(canvas.at(y), columns, picture_row.data());
+    const std::uint8_t* row = has_picture ? picture_row.data() : ground.data();
+    for (std::size_t i = begin; i < rows.size() && rows[i].first <= y; ++i) {
+      if (rows[i].end() <= y) continue;
+      const std::int32_t weight = rows[i].weights[static_cast<std::size_t>(y - rows[i].first)];
+      add_weighted(row, weight, std::span(sums).subspan(i * row_values, row_values));
+    }
+  }
+  std::transform(sums.begin(), sums.end(), pixels.begin(), to_pixel);
+}
+
+/// Makes one output row at a time, of those columns of the canvas that the window needs.
+void vertical_first(CanvasRows& canvas, std::span<const Taps> columns, std::span<const Taps> rows,
+                    std::span<std::uint8_t> pixels) {
+  const auto begin = static_cast<std::size_t>(columns.front().first) * 3;
+  const auto end = static_cast<std::size_t>(columns.back().end()) * 3;
+  std::vector<std::int32_t> sums(end - begin);
+  std::vector<std::uint8_t> row(end);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::fill(sums.begin(), sums.end(), one_half);
+    for (std::int64_t y = rows[i].first; y < rows[i].end(); ++y) {
+      add_weighted(canvas.at(y) + begin, rows[i].weights[static_cast<std::size_t>(y - rows[i].first)], sums);
+    }
+    std::transform(sums.begin(), sums.end(), row.begin() + static_cast<std::ptrdiff_t>(begin), to_pixel);
+    resample_row(row.data(), columns, pixels.data() + i * columns.size() * 3);
+  }
+}
+
+/// Which pass Pillow 13 takes first; found by comparing sizes, earlier versions have horizontal throughout.
+bool is_vertical_first(Size in, Size out) {
+  return out.height < in.height && in.height - out.height > 2 * (in.width - out.width);
+}
 
 }  // namespace
 
@@ -151,26 +205,10 @@ std::vector<std::uint8_t> resize(const Canvas& canvas, Size size, Filter filter,
   const Kernel kernel = kernel_of(filter);
   const auto columns = taps_of(window.left, window.size.width, canvas.size.width, size.width, kernel);
   const auto rows = taps_of(window.top, window.size.height, canvas.size.height, size.height, kernel);
-  ResampledRows resampled(canvas, columns);
-
-  // The vertical pass takes every canvas row once and adds it to all output rows that it reaches. Both ends
-  // of their taps rise with the output row, so those form a range that moves on.
-  const std::size_t row_values = static_cast<std::size_t>(window.size.width) * 3;
-  std::vector<std::int32_t> sums(row_values * rows.size(), one_half);
-  std::size_t begin = 0;
-  for (std::int64_t y = rows.front().first; y < rows.back().end(); ++y) {
-    while (begin < rows.size() && rows[begin].end() <= y) ++begin;
-    if (begin == rows.size() || rows[begin].first > y) continue;
-    const std::uint8_t* row = resampled.at(y).data();
-    for (std::size_t i = begin; i < rows.size() && rows[i].first <= y; ++i) {
-      if (rows[i].end() <= y) continue;
-      const std::int32_t weight = rows[i].weights[static_cast<std::size_t>(y - rows[i].first)];
-      std::int32_t* sum = sums.data() + i * row_values;
-      for (std::size_t x = 0; x < row_values; ++x) sum[x] += row[x] * weight;
-    }
-  }
-  std::vector<std::uint8_t> pixels(sums.size());
-  std::transform(sums.begin(), sums.end(), pixels.begin(), to_pixel);
+  std::vector<std::uint8_t> pixels(columns.size() * rows.size() * 3);
+  CanvasRows canvas_rows(canvas);
+  const auto passes = is_vertical_first(canvas.size, size) ? vertical_first : horizontal_first;
+  passes(canvas_rows, columns, rows, pixels);
   return pixels;
 }
 

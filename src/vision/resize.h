@@ -1,6 +1,5 @@
-// Resampling of 8-bit pictures as Pillow does it: two passes with 8 bits between them, the horizontal one
-// first. Pillow 13 takes the vertical pass first for some sizes that shrink more in height than in width;
-// those may differ by the rounding between the passes.
+// Resampling of 8-bit pictures as Pillow 13 does it, bit for bit: two passes with 8 bits between them. Their
+// order follows the sizes there, which earlier versions of Pillow do not: they go horizontally first always.
 #pragma once
 
 #include <array>
@@ -34,7 +33,7 @@ struct Canvas {
 };
 
 /// Resamples the canvas to `size` and returns the pixels of a window of the result, [height, width, 3]. Only
-/// what the window needs is computed: beyond the result, memory is 12 bytes a pixel of the window, two rows
+/// what the window needs is computed: beyond the result, memory is 12 bytes a pixel of the window, seven rows
 /// of the canvas, and the coefficients (some 20 bytes a column and row of the canvas).
 std::vector<std::uint8_t> resize(const Canvas& canvas, Size size, Filter filter, const Window& window);
 

@@ -1,5 +1,7 @@
 // Decoding against Pillow's convert("RGB"), every way to refuse a file, and mutants of valid files.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -7,6 +9,7 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "galago/error.h"
 #include "galago/image.h"
@@ -55,7 +58,7 @@ TEST(Decode, EveryKindEqualsPillowWithExifApplied) {
     EXPECT_EQ(worst, 0) << file;
     ++n_files;
   }
-  EXPECT_GE(n_files, 28);
+  EXPECT_GE(n_files, 30);
 }
 
 TEST(Decode, ExifIsIgnoredOnDemand) {
@@ -115,6 +118,110 @@ TEST(Decode, OtherFilesAreRefusedByName) {
   std::string damaged = read(formats / "exif1.png");
   damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
   expect_part(refusal(damaged), "checksum");
+}
+
+std::string big_u32(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
+  return bytes;
+}
+
+std::string png_chunk(const std::string& type, const std::string& data) {
+  std::uint32_t crc = 0xffffffffu;
+  for (const char byte : type + data) {
+    crc ^= static_cast<std::uint8_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? 0xedb88320u ^ crc >> 1 : crc >> 1;
+  }
+  return big_u32(static_cast<std::uint32_t>(data.size())) + type + data + big_u32(~crc);
+}
+
+TEST(Decode, PngOfTooLittleDataIsAnErrorThoughItsChecksumsAreRight) {
+  for (const char* name : {"gray16.png", "exif1.png"}) {
+    const std::string whole = read(formats / name);
+    const std::size_t data = whole.find("IDAT") + 4, end = whole.find("IEND") - 8;
+    for (std::size_t n_missing = 0; n_missing <= end - data; ++n_missing) {
+      const std::string mutant = whole.substr(0, data - 8) +
+                                 png_chunk("IDAT", whole.substr(data, end - data - n_missing)) +
+                                 png_chunk("IEND", "");
+      // The last four bytes are zlib's checksum, and up to two more end its last block: no pixel is lost.
+      if (n_missing == 0) {
+        EXPECT_EQ(refusal(mutant), "") << name;
+      }
+      if (n_missing > 6) {
+        EXPECT_NE(refusal(mutant), "") << name << " less " << n_missing;
+      }
+    }
+  }
+}
+
+TEST(Decode, GifPictureBeyondItsScreenIsRefused) {
+  std::string gif = read(formats / "small_frame.gif");
+  const std::size_t frame = gif.find(std::string(",\4\0\2\0", 5));
+  ASSERT_NE(frame, std::string::npos);
+  gif[frame + 1] = 7;  // 7 + 17 columns on a screen of 23
+  expect_part(refusal(gif), "GIF file is damaged");
+}
+
+/// A JPEG file that carries these bytes as its EXIF block.
+std::string with_exif(const std::string& tiff) {
+  const std::string whole = read(formats / "gray.jpg");
+  const std::string block = "Exif" + std::string(2, '\0') + tiff;
+  const std::size_t length = block.size() + 2;
+  return whole.substr(0, 2) + "\xff\xe1" + static_cast<char>(length >> 8) + static_cast<char>(length & 0xff) +
+         block + whole.substr(2);
+}
+
+TEST(Decode, MalformedExifLeavesThePictureAsStored) {
+  const std::string good("MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 26);
+  EXPECT_EQ(decode(with_exif(good)).width(), 11);  // turned: the blocks below differ by their damage alone
+  std::vector<std::string> blocks;
+  for (std::size_t size = 0; size < 22; ++size) blocks.push_back(good.substr(0, size));
+  const auto damaged = [&](std::size_t at, const std::string& bytes) {
+    blocks.push_back(good);
+    blocks.back().replace(at, bytes.size(), bytes);
+  };
+  damaged(0, "II");                // the other byte order
+  damaged(3, "+");                 // not TIFF
+  damaged(4, "\xff\xff\xff\xff");  // a directory beyond the end
+  damaged(4, std::string("\0\0\0\x19", 4));
+  damaged(8, std::string("\0\0", 2));           // no entries
+  damaged(12, std::string("\0\4", 2));          // another type
+  damaged(17, "\2");                            // two values
+  damaged(19, "\x09");                          // no such orientation
+  damaged(10, std::string("\x01\x11\0\3", 4));  // another tag
+  for (const std::string& block : blocks) {
+    const Image image = decode(with_exif(block));
+    EXPECT_EQ(image.width(), 17);
+    EXPECT_EQ(image.height(), 11);
+  }
+}
+
+TEST(LoadImage, FileWithoutPermissionIsAnError) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("galago-unreadable-" + std::to_string(::getpid()) + ".png");
+  std::filesystem::copy_file(formats / "exif1.png", path);
+  std::filesystem::permissions(path, std::filesystem::perms::none);
+  // Root may read everything, so a child without privileges tries. It leaves by _exit: no test goes on in it.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr uid_t nobody = 65534;
+    if (::geteuid() == 0 && ::setuid(nobody) != 0) ::_exit(2);
+    try {
+      load_image(path);
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      const bool is_named = message.find(path.string()) != std::string::npos;
+      ::_exit(error.code() == ErrorCode::input && is_named ? 0 : 3);
+    }
+    ::_exit(1);
+  }
+  ASSERT_GT(child, 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "privileges cannot be dropped here";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: the file was read; 3: another error";
 }
 
 TEST(LoadImage, MissingFilesAndDirectoriesAreNamed) {

@@ -37,6 +37,14 @@ png("short_palette.png", 8, 3, [bytes(i % 4 for i in range(17))] * 3, chunk(b"PL
 palette = picture.quantize(16)
 palette.save(HERE / "palette_transparent.png", transparency=3)
 palette.save(HERE / "transparent.gif", transparency=3)
+for name, options in (("small_frame.gif", {}), ("small_frame_transparent.gif", {"transparency": 3})):
+    palette.save(HERE / name, **options)
+    gif = bytearray((HERE / name).read_bytes())
+    gif[6:10] = struct.pack("<HH", 23, 14)  # a screen larger than its picture, which stands at (4, 2)
+    gif[11] = 5  # the background index, which Pillow ignores
+    frame = gif.index(b"," + struct.pack("<4H", 0, 0, 17, 11))
+    gif[frame + 1:frame + 5] = struct.pack("<HH", 4, 2)
+    (HERE / name).write_bytes(gif)
 picture.convert("1").save(HERE / "one_bit.png")
 picture.convert("LA").save(HERE / "gray_alpha.png")
 picture.save(HERE / "rgb.bmp")
