@@ -72,8 +72,9 @@ void caption_one(Engine& engine, const CaptionArguments& arguments, const std::s
 }
 
 void print_summary(const Engine& engine, const Counts& counts) {
-  std::uint64_t used = 0;
+  std::uint64_t reserved = 0, used = 0;
   for (const RegionUse& region : engine.memory()) {
+    reserved += region.planned;
     used += region.high_water;
     spdlog::info("memory {}: planned {}, used {} bytes", region.name, region.planned, region.high_water);
   }
@@ -82,9 +83,10 @@ void print_summary(const Engine& engine, const Counts& counts) {
                                                            counts.seconds / static_cast<double>(counts.done));
   const std::string skipped = counts.skipped == 0 ? "" : fmt::format(", {} done before", counts.skipped);
   const std::string failed = counts.failed == 0 ? "" : fmt::format(", {} failed", counts.failed);
-  fmt::print(stderr, "{} picture{}{}{}{}; memory planned {}, used {}, process peak {}\n", counts.done,
-             counts.done == 1 ? "" : "s", failed, skipped, speed, size_text(engine.plan().peak_bytes),
-             size_text(used), size_text(peak_resident_bytes()));
+  fmt::print(stderr, "{} picture{}{}{}{}; memory planned {} (arena {}, used {}), process peak {}\n",
+             counts.done, counts.done == 1 ? "" : "s", failed, skipped, speed,
+             size_text(engine.plan().peak_bytes), size_text(reserved), size_text(used),
+             size_text(peak_resident_bytes()));
 }
 
 void report(const std::string& path, const std::string& sentence, CaptionOutput& output, Counts& counts) {
