@@ -1,0 +1,242 @@
+// The engine against its references, stage by stage, through the public API (tests/goldens/README.md).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "galago/galago.h"
+#include "support/golden.h"
+
+namespace galago::testing {
+namespace {
+
+const std::filesystem::path goldens = GALAGO_GOLDENS_DIR;
+
+/// Relative tolerances as tests/goldens/README.md measures them: max |difference| / max |reference|.
+struct Tolerance {
+  double tower = 1e-4, embeddings = 1e-4, logits = 1e-4;
+};
+
+const TraceTensor* find(const Trace& trace, const std::string& name) {
+  const auto found =
+      std::find_if(trace.begin(), trace.end(), [&](const TraceTensor& t) { return t.name == name; });
+  return found == trace.end() ? nullptr : &*found;
+}
+
+double relative_difference(std::span<const float> values, std::span<const float> reference) {
+  double difference = 0;
+  double largest = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(values[i]) - reference[i]));
+    largest = std::max(largest, std::abs(static_cast<double>(reference[i])));
+  }
+  return difference / largest;
+}
+
+void expect_close(const Golden& golden, const std::string& name, const TraceTensor* traced,
+                  double tolerance) {
+  if (!golden.has(name)) return;
+  ASSERT_NE(traced, nullptr) << name;
+  const GoldenTensor& reference = golden.tensor(name);
+  std::span<const float> values = traced->floats;
+  // Logits of later cases are kept for the last position only.
+  if (reference.floats().size() < values.size()) values = values.last(reference.floats().size());
+  ASSERT_EQ(values.size(), reference.floats().size()) << name;
+  EXPECT_LE(relative_difference(values, reference.floats()), tolerance) << name;
+}
+
+std::vector<std::int64_t> integers(const GoldenTensor& tensor) {
+  return {tensor.integers().begin(), tensor.integers().end()};
+}
+
+Request request_of(const nlohmann::json& golden_case) {
+  Request request;
+  request.form = PromptForm::raw;
+  request.sampling.max_new_tokens = 24;
+  Message message{Role::user, golden_case.at("prompt").get<std::string>(), {}};
+  for (const auto& image : golden_case.value("images", nlohmann::json::array())) {
+    message.images.push_back(load_image(goldens / "images" / image.get<std::string>(),
+                                        {.limits = {}, .exif = ExifOrientation::ignore}));
+  }
+  request.messages = {std::move(message)};
+  return request;
+}
+
+void check_case(const Golden& golden, const std::string& name, const Trace& trace,
+                const Tolerance& tolerance) {
+  EXPECT_EQ(find(trace, "input_ids")->integers, integers(golden.tensor(name + ".input_ids")));
+  // 0.02 normalised is one 8-bit level; the readme allows it in rare places, these pictures do not need it.
+  expect_close(golden, name + ".pixel_values", find(trace, "pixel_values"), 1e-6);
+  expect_close(golden, name + ".tower_features", find(trace, "tower_features"), tolerance.tower);
+  expect_close(golden, name + ".image_embeddings", find(trace, "image_embeddings"), tolerance.embeddings);
+  expect_close(golden, name + ".logits", find(trace, "logits"), tolerance.logits);
+}
+
+EngineOptions options_for(const std::string& folder) {
+  EngineOptions options;
+  options.model = goldens / folder;
+  options.precision = Precision::fp32;
+  options.logits = LogitRows::all;
+  options.context = 512;
+  return options;
+}
+
+void check_folder(const std::string& folder, EngineOptions options, const Tolerance& tolerance,
+                  bool same_tokens) {
+  const Golden golden(goldens / folder);
+  Engine engine(options);
+  for (const auto& golden_case : golden.cases()) {
+    const auto name = golden_case.at("name").get<std::string>();
+    SCOPED_TRACE(folder + " " + name);
+    const Trace trace = engine.trace(request_of(golden_case));
+    check_case(golden, name, trace, tolerance);
+    if (same_tokens) {
+      EXPECT_EQ(find(trace, "generated_ids")->integers, integers(golden.tensor(name + ".generated_ids")));
+    }
+  }
+}
+
+class Parity : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Parity, EveryStageEqualsTheReferenceInFp32) {
+  check_folder(GetParam(), options_for(GetParam()), {}, true);
+}
+
+TEST_P(Parity, SmallPrefillChunksGiveTheSame) {
+  EngineOptions options = options_for(GetParam());
+  options.prefill_chunk = 7;
+  check_folder(GetParam(), options, {}, true);
+}
+
+TEST_P(Parity, Fp16WeightsStayWithinTheirTolerance) {
+  EngineOptions options = options_for(GetParam());
+  options.precision = Precision::fp16;
+  options.kv = KvPrecision::fp16;
+  // Sums stay in FP32, so this is closer than FP16 throughout, whose scale is in golden.json.
+  check_folder(GetParam(), options, {0.002, 0.002, 0.005}, false);
+}
+
+TEST_P(Parity, Bf16WeightsStayWithinTheirTolerance) {
+  EngineOptions options = options_for(GetParam());
+  options.precision = Precision::bf16;
+  check_folder(GetParam(), options, {0.02, 0.02, 0.04}, false);
+}
+
+TEST_P(Parity, OneThreadOrThreeGiveTheSameBits) {
+  const Golden golden(goldens / GetParam());
+  const Request request = request_of(golden.cases().at(0));
+  std::vector<Trace> traces;
+  for (const int threads : {1, 3}) {
+    EngineOptions options = options_for(GetParam());
+    options.threads = threads;
+    traces.push_back(Engine(options).trace(request));
+  }
+  EXPECT_EQ(find(traces[0], "logits")->floats, find(traces[1], "logits")->floats);
+}
+
+std::string title(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, Parity, ::testing::Values("llava-1.5", "llava-1.5-original", "text-llama"),
+                         title);
+
+TEST(Generation, ChatRendersToTheGoldenPromptAndStreamsTheGoldenText) {
+  const Golden golden(goldens / "llava-1.5");
+  const auto& golden_case = golden.cases().at(0);
+  Engine engine(options_for("llava-1.5"));
+  Request request;
+  request.messages = {
+      {Role::user,
+       "Describe the picture.",
+       {load_image(goldens / "images/wide.jpg", {.limits = {}, .exif = ExifOrientation::ignore})}}};
+  request.sampling.max_new_tokens = 24;
+  request.sampling.ignore_end = true;
+  std::string streamed;
+  const Completion completion = engine.generate(request, [&](std::string_view piece) {
+    streamed += piece;
+    return true;
+  });
+  EXPECT_EQ(completion.text, golden_case.at("text").get<std::string>());
+  EXPECT_EQ(streamed, completion.text);
+  EXPECT_EQ(completion.finish, FinishReason::max_new_tokens);
+  EXPECT_EQ(completion.prompt_tokens,
+            static_cast<std::int64_t>(golden.tensor("wide.input_ids").integers().size()));
+}
+
+TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
+  Engine engine(options_for("llava-1.5"));
+  const Image picture = load_image(goldens / "images/square.png");
+  Request request;
+  request.messages = {{Role::user, "What is this?", {picture}}};
+  request.sampling.max_new_tokens = 8;
+  request.sampling.ignore_end = true;
+  const Completion fresh = engine.generate(request);
+  EXPECT_EQ(fresh.cached_tokens, 0);
+  request.reuse = PrefixReuse::previous_request;
+  const Completion again = engine.generate(request);
+  EXPECT_EQ(again.cached_tokens, again.prompt_tokens - 1);
+  EXPECT_EQ(again.timing.encode_seconds, 0);
+  EXPECT_EQ(again.text, fresh.text);
+
+  request.messages[0].images = {load_image(goldens / "images/tall.png")};
+  const Completion other = engine.generate(request);
+  EXPECT_LT(other.cached_tokens, 8) << "another picture must not be taken for the first";
+  EXPECT_GT(other.timing.encode_seconds, 0);
+}
+
+TEST(Generation, TheCallerCanStopIt) {
+  Engine engine(options_for("text-llama"));
+  Request request;
+  request.messages = {{Role::user, "The quick brown fox", {}}};
+  request.sampling.ignore_end = true;
+  const Completion completion = engine.generate(request, [](std::string_view) { return false; });
+  EXPECT_EQ(completion.finish, FinishReason::stopped_by_caller);
+  EXPECT_LT(completion.token_ids.size(), 8U);
+}
+
+std::string message_of(const std::function<void()>& call, ErrorCode expected) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), expected) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {};
+}
+
+TEST(Generation, PromptsThatCannotBeAreRefusedAndTheEngineGoesOn) {
+  EngineOptions options = options_for("llava-1.5");
+  options.context = 40;
+  Engine engine(options);
+  Request request;
+  request.sampling.max_new_tokens = 2;
+  request.messages = {{Role::user, std::string(500, 'x'), {}}};
+  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("context of 40"),
+            std::string::npos);
+  request.messages = {{Role::user, "<image> <image>", {load_image(goldens / "images/square.png")}}};
+  message_of([&] { engine.generate(request); }, ErrorCode::input);
+  request.messages = {{Role::user, "Hi", {}}};
+  request.sampling.temperature = -1;
+  message_of([&] { engine.generate(request); }, ErrorCode::usage);
+  request.sampling.temperature = 0;
+  EXPECT_NO_THROW(engine.generate(request));
+}
+
+TEST(Generation, TextModelsRefusePictures) {
+  Engine engine(options_for("text-llama"));
+  Request request;
+  request.messages = {{Role::user, "Hi", {load_image(goldens / "images/square.png")}}};
+  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("cannot see"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace galago::testing

@@ -1,0 +1,139 @@
+// Plan mode and run mode are the same code: what was planned is what is used, to the byte and to the flop.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "backend/cpu/cpu_backend.h"
+#include "galago/galago.h"
+#include "runtime/executor.h"
+#include "runtime/model_files.h"
+#include "runtime/planner.h"
+
+namespace galago::testing {
+namespace {
+
+const std::filesystem::path goldens = GALAGO_GOLDENS_DIR;
+
+struct Case {
+  const char* folder;
+  Precision precision;
+  std::int64_t context;
+  std::int64_t chunk;
+};
+
+class PlanEqualsRun : public ::testing::TestWithParam<Case> {};
+
+TEST_P(PlanEqualsRun, EveryRegionToTheByteAndEveryCost) {
+  const auto [folder, precision, context, chunk] = GetParam();
+  EngineOptions options;
+  options.precision = precision;
+  options.context = context;
+  options.prefill_chunk = chunk;
+  const runtime::ModelFiles files = runtime::open_model(goldens / folder);
+  const auto backend = backend::make_cpu_backend(2);
+  const runtime::Configuration configuration = runtime::configure(options, files.description, 0);
+  const runtime::Rehearsal plan = runtime::rehearse(files, configuration, *backend);
+
+  runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
+                             memory::Arena::reserved(plan.regions));
+  // The planned request for real: pages in order, ids of the first token, a black picture.
+  std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
+  for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<backend::PageId>(i);
+  if (configuration.with_pictures) executor.encode();
+  for (std::int64_t done = 0; done < context; done += chunk) {
+    const std::int64_t n = std::min(chunk, context - done);
+    const std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
+    executor.step(backend::Phase::prefill, ids, {0, n, done, pages}, done + n == context ? 1 : 0);
+  }
+  const std::int32_t id = 0;
+  executor.step(backend::Phase::decode, {&id, 1}, {0, 1, context - 1, pages}, 1);
+
+  EXPECT_EQ(executor.arena().high_water(), plan.regions);
+  for (const auto phase : {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
+    EXPECT_EQ(executor.ledger().total(phase).flops, plan.ledger.total(phase).flops) << name_of(phase);
+    EXPECT_EQ(executor.ledger().total(phase).bytes_read, plan.ledger.total(phase).bytes_read)
+        << name_of(phase);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Configurations, PlanEqualsRun,
+                         ::testing::Values(Case{"llava-1.5", Precision::automatic, 64, 64},
+                                           Case{"llava-1.5", Precision::fp32, 100, 33},
+                                           Case{"llava-1.5-original", Precision::bf16, 65, 16},
+                                           Case{"text-llama", Precision::fp16, 1, 1},
+                                           Case{"text-llama", Precision::fp32, 300, 128}));
+
+TEST(Plan, AStatedWorkloadIsUsedToTheByte) {
+  EngineOptions options;
+  options.model = goldens / "llava-1.5";
+  options.workload = Workload{"Describe the picture.", 1, 12};
+  Engine engine(options);
+  Request request;
+  request.messages = {{Role::user, options.workload->prompt, {load_image(goldens / "images/wide.jpg")}}};
+  request.sampling.max_new_tokens = 12;
+  request.sampling.ignore_end = true;
+  engine.generate(request);
+  for (const RegionUse& use : engine.memory()) EXPECT_EQ(use.high_water, use.planned) << use.name;
+}
+
+TEST(Plan, TotalsAreTheSumOfTheRegionsInTableAndJson) {
+  EngineOptions options;
+  options.model = goldens / "llava-1.5";
+  const Plan plan = plan_model(options);
+  std::uint64_t sum = 0;
+  for (const RegionPlan& region : plan.regions) sum += region.bytes;
+  EXPECT_EQ(plan.peak_bytes, sum);
+  const auto json = nlohmann::json::parse(to_json(plan));
+  EXPECT_EQ(json.at("peak_bytes").get<std::uint64_t>(), sum);
+  EXPECT_NE(to_text(plan).find(std::to_string(sum)), std::string::npos);
+  EXPECT_EQ(plan.image_tokens, 16);
+}
+
+TEST(Plan, WeightsAreTheCheckpointsOwnBytes) {
+  // llava-1.5 is stored in FP16. What is kept in FP32 instead, and what the feature layer leaves out, is
+  // known.
+  EngineOptions options;
+  options.model = goldens / "text-llama";
+  const Plan plan = plan_model(options);
+  std::uint64_t stored = 0;
+  for (const InspectedTensor& tensor : inspect_model(options.model).used)
+    stored += (tensor.bytes + 63) / 64 * 64;
+  const std::uint64_t inverse_frequencies = 64;  // 16 floats
+  EXPECT_EQ(plan.regions.at(0).bytes, stored + inverse_frequencies);
+}
+
+TEST(Plan, AboveTheLimitIsRefusedWithTheMissingBytes) {
+  EngineOptions options;
+  options.model = goldens / "llava-1.5";
+  options.memory_limit = 1 << 20;
+  try {
+    plan_model(options);
+    FAIL() << "a plan above the limit was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::memory);
+    EXPECT_NE(std::string(error.what()).find("bytes too few"), std::string::npos);
+  }
+}
+
+TEST(Plan, OptionsThatCannotBeAreUsageErrors) {
+  const auto refused = [](auto&& change) {
+    EngineOptions options;
+    options.model = goldens / "text-llama";
+    change(options);
+    try {
+      plan_model(options);
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::usage;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused([](EngineOptions& o) { o.context = 5000; }));
+  EXPECT_TRUE(refused([](EngineOptions& o) { o.context = -1; }));
+  EXPECT_TRUE(refused([](EngineOptions& o) { o.prefill_chunk = 0; }));
+  EXPECT_TRUE(refused([](EngineOptions& o) { o.threads = -2; }));
+  EXPECT_TRUE(refused([](EngineOptions& o) { o.device = "tpu"; }));
+}
+
+}  // namespace
+}  // namespace galago::testing
