@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -32,6 +33,16 @@ class Output(CliTest):
         lines = self.caption(self.pictures).stdout.decode().splitlines()
         self.assertEqual([line.split(": ")[0] for line in lines],
                          [str(self.pictures / name) for name in ("a.png", "b.png", "below/c.PNG")])
+
+    def test_a_terminal_gets_the_same_lines(self):
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        with os.fdopen(theirs, "wb") as terminal:
+            code = subprocess.run([BINARY, "caption", "-m", MODEL, "--max-new-tokens", "4", self.pictures],
+                                  stdout=terminal, stderr=subprocess.PIPE, timeout=300, check=False).returncode
+            self.assertEqual(code, 0)
+            shown = os.read(ours, 1 << 16)
+        self.assertEqual(shown.replace(b"\r\n", b"\n"), self.caption(self.pictures).stdout)
 
     def test_jsonl_has_the_promised_fields(self):
         self.caption(self.pictures, "--format", "jsonl", "-o", self.out)

@@ -63,7 +63,7 @@ void caption_one(Engine& engine, const CaptionArguments& arguments, const std::s
   Request request;
   request.messages.push_back({Role::user, arguments.prompt, {load_image(path, arguments.decode)}});
   request.sampling = arguments.sampling;
-  if (arguments.output.name_files) output.piece(one_line(path) + ": ");
+  output.announce(path);
   const Completion completion = engine.generate(request, [&](std::string_view piece) {
     output.piece(piece);
     return true;

@@ -87,6 +87,10 @@ void CaptionOutput::begin(const std::string& path) {
                   path, sidecar));
 }
 
+void CaptionOutput::announce(const std::string& path) {
+  if (options_.name_files) piece(path + ": ");
+}
+
 void CaptionOutput::piece(std::string_view text) {
   if (!streams_) return;
   file_->write(options_.name_files ? one_line(text) : std::string(text));

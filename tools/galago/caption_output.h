@@ -34,6 +34,8 @@ class CaptionOutput {
 
   /// A picture begins; throws Error{input} where its result would replace a file.
   void begin(const std::string& path);
+  /// Streaming: begins the picture's line with its path, where lines have one.
+  void announce(const std::string& path);
   void piece(std::string_view text);
   /// Ends a line that pieces have begun.
   void break_line();
