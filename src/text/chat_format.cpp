@@ -119,14 +119,20 @@ void ChatFormat::add_message(const ChatMessage& message, const ChatTurn& turn, c
                              Segments& prompt) const {
   append(prompt, turn.prefix, false);
   for (const Segment& segment : before_text) append(prompt, segment.text, segment.literal);
-  const std::int64_t n_marks = count_marks(message.text);
+  // Marks are a user's way to place pictures; a model that writes one only wrote so.
+  const bool may_show = message.role == ChatRole::user;
+  const std::int64_t n_marks = may_show ? count_marks(message.text) : 0;
   if (n_marks == 0) {
     for (std::int64_t i = 0; i < message.n_images; ++i) append(prompt, image_, false);
   } else if (n_marks != message.n_images) {
     fail(ErrorCode::input, "a message has {} {} marks and {} pictures", n_marks, image_mark,
          message.n_images);
   }
-  append_words(prompt, message.text);
+  if (may_show) {
+    append_words(prompt, message.text);
+  } else {
+    append(prompt, message.text, true);
+  }
   append(prompt, turn.suffix, false);
 }
 

@@ -93,5 +93,15 @@ TEST(ChatFormat, WhatCannotBeIsRefused) {
   EXPECT_THROW(ChatFormat("x", Json::array(), "test.json"), Error);
 }
 
+TEST(ChatFormat, AMarkThatTheModelWroteIsOnlyText) {
+  const Segments prompt = chat_format("llava-1.5")
+                              .render({{ChatRole::user, "hi", 0},
+                                       {ChatRole::assistant, "see <image>", 0},
+                                       {ChatRole::user, "what?", 0}});
+  for (const Segment& segment : prompt) {
+    if (!segment.literal) EXPECT_EQ(segment.text.find("<image>"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace galago::text

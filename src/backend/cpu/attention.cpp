@@ -1,0 +1,123 @@
+// Attention within tiles and over KV pages, and what goes into the pages.
+#include "backend/cpu/cpu_backend_class.h"
+
+namespace galago::backend {
+namespace {
+
+/// Query rows of one piece of attention work.
+constexpr std::int64_t query_rows = 16;
+
+Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
+                 const Heads& heads) {
+  Cost cost{0, bytes_of(q), bytes_of(q)};
+  for (const SequenceRows& rows : sequences) {
+    const double seen = static_cast<double>(rows.first_position) + (static_cast<double>(rows.n_rows) + 1) / 2;
+    cost.flops +=
+        4.0 * static_cast<double>(rows.n_rows) * seen * static_cast<double>(heads.n_heads * heads.head_size);
+    const std::int64_t positions = rows.first_position + rows.n_rows;
+    cost.bytes_read +=
+        2 * static_cast<Bytes>(positions * heads.n_kv_heads * heads.head_size) * size_of(pages.dtype);
+  }
+  return cost;
+}
+
+}  // namespace
+
+void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
+                           std::span<const SequenceRows> sequences, const Heads& heads,
+                           const LayerPages& pages) {
+  const Bytes stored = static_cast<Bytes>(k.rows * k.cols) * size_of(pages.dtype);
+  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), 2 * stored}, [&] {
+    for (const SequenceRows& rows : sequences) {
+      for (std::int64_t i = 0; i < rows.n_rows; ++i) store_token(k, v, rows, i, heads, pages);
+    }
+  });
+}
+
+void CpuBackend::store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
+                             const Heads& heads, const LayerPages& pages) const {
+  const std::int64_t position = rows.first_position + i;
+  const PageId page = rows.pages[static_cast<std::size_t>(position / pages.page_tokens)];
+  const std::int64_t half = heads.n_kv_heads * pages.page_tokens * heads.head_size;
+  std::byte* base = pages.base + static_cast<Bytes>(page) * pages.page_stride;
+  const kernels::Element element = element_of(pages.dtype);
+  for (std::int64_t head = 0; head < heads.n_kv_heads; ++head) {
+    const std::int64_t at = (head * pages.page_tokens + position % pages.page_tokens) * heads.head_size;
+    const std::int64_t column = head * heads.head_size;
+    kernels_.narrow(k.row(rows.first_row + i) + column, base + static_cast<Bytes>(at) * size_of(pages.dtype),
+                    element, heads.head_size);
+    kernels_.narrow(v.row(rows.first_row + i) + column,
+                    base + static_cast<Bytes>(half + at) * size_of(pages.dtype), element, heads.head_size);
+  }
+}
+
+void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
+                             std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) {
+  const double pairs = static_cast<double>(q.rows * tokens_per_tile);
+  const Cost cost{4.0 * pairs * static_cast<double>(heads.n_heads * heads.head_size),
+                  bytes_of(q) + bytes_of(k) + bytes_of(v), bytes_of(out)};
+  exec.queue.submit(Op::attend_tile, cost, [&] {
+    const std::int64_t n_tiles = q.rows / tokens_per_tile;
+    const std::int64_t n_blocks = ceil_div(tokens_per_tile, query_rows);
+    pool_.parallel_for(n_tiles * heads.n_heads * n_blocks, [&](std::int64_t item, int) {
+      const std::int64_t tile = item / (heads.n_heads * n_blocks);
+      const std::int64_t head = item / n_blocks % heads.n_heads;
+      const std::int64_t first = item % n_blocks * query_rows;
+      const std::int64_t column = head * heads.head_size;
+      const std::int64_t row = tile * tokens_per_tile;
+      kernels_.attention({.q = q.row(row) + column,
+                          .q_stride = q.stride,
+                          .out = out.row(row) + column,
+                          .out_stride = out.stride,
+                          .first_row = first,
+                          .n_rows = std::min(query_rows, tokens_per_tile - first),
+                          .group = 1,
+                          .head_size = heads.head_size,
+                          .scale = heads.scale,
+                          .first_limit = tokens_per_tile,
+                          .limit_step = 0,
+                          .blocks = {k.row(row) + column, v.row(row) + column, k.stride,
+                                     kernels::Element::f32, kernels::max_block_keys},
+                          .pages = nullptr,
+                          .page_stride = 0});
+    });
+  });
+}
+
+void CpuBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+                              const LayerPages& pages, const Heads& heads, const Matrix& out) {
+  exec.queue.submit(Op::attend_pages, attend_cost(q, sequences, pages, heads), [&] {
+    for (const SequenceRows& rows : sequences) {
+      const std::int64_t n_blocks = ceil_div(rows.n_rows, query_rows);
+      pool_.parallel_for(heads.n_kv_heads * n_blocks, [&](std::int64_t item, int) {
+        attend_rows(q, rows, pages, heads, item / n_blocks, item % n_blocks * query_rows, out);
+      });
+    }
+  });
+}
+
+void CpuBackend::attend_rows(const Matrix& q, const SequenceRows& rows, const LayerPages& pages,
+                             const Heads& heads, std::int64_t kv_head, std::int64_t first,
+                             const Matrix& out) const {
+  const std::int64_t group = heads.n_heads / heads.n_kv_heads;
+  const std::int64_t column = kv_head * group * heads.head_size;
+  const Bytes head_bytes = static_cast<Bytes>(pages.page_tokens * heads.head_size) * size_of(pages.dtype);
+  const std::byte* keys = pages.base + static_cast<Bytes>(kv_head) * head_bytes;
+  kernels_.attention({.q = q.row(rows.first_row) + column,
+                      .q_stride = q.stride,
+                      .out = out.row(rows.first_row) + column,
+                      .out_stride = out.stride,
+                      .first_row = first,
+                      .n_rows = std::min(query_rows, rows.n_rows - first),
+                      .group = group,
+                      .head_size = heads.head_size,
+                      .scale = heads.scale,
+                      .first_limit = rows.first_position + 1,
+                      .limit_step = 1,
+                      .blocks = {keys, keys + static_cast<Bytes>(heads.n_kv_heads) * head_bytes,
+                                 heads.head_size, element_of(pages.dtype), pages.page_tokens},
+                      .pages = rows.pages.data(),
+                      .page_stride = static_cast<std::int64_t>(pages.page_stride)});
+}
+
+}  // namespace galago::backend

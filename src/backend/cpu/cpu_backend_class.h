@@ -1,0 +1,86 @@
+// The CPU backend's class. Ops of one subject are defined in the file of the same name as their kernels
+// (linear.cpp, norm.cpp, ...).
+#pragma once
+
+#include <algorithm>
+
+#include "backend/backend.h"
+#include "base/thread_pool.h"
+#include "kernels/cpu/kernels.h"
+
+namespace galago::backend {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int n_threads);
+
+  std::string name() const override;
+  std::string description() const override;
+
+  void linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
+              const Matrix& y) override;
+  void gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
+                    const Matrix& y) override;
+  void layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias, float epsilon,
+                  const Matrix& y) override;
+  void rms_norm(Execution& exec, const Matrix& x, const Weight& weight, float epsilon,
+                const Matrix& y) override;
+  void unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid, const Matrix& y) override;
+  void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
+                   const Weight& positions, const Matrix& y) override;
+  void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+                   const Matrix& image_embeddings, const Matrix& y) override;
+  void rope_table(Execution& exec, std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
+                  float scale, const Matrix& table) override;
+  void rope(Execution& exec, const Matrix& x, const Matrix& table) override;
+  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, std::span<const SequenceRows> sequences,
+                 const Heads& heads, const LayerPages& pages) override;
+  void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
+                   std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
+  void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+                    const LayerPages& pages, const Heads& heads, const Matrix& out) override;
+
+ private:
+  void submit_linear(Execution& exec, Op kind, const Cost& cost, const kernels::Linear& op);
+  /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
+  std::int64_t column_grain(std::int64_t n) const;
+  void store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
+                   const Heads& heads, const LayerPages& pages) const;
+  /// A block of a sequence's rows from `first` on, for all query heads of one key-value head.
+  void attend_rows(const Matrix& q, const SequenceRows& rows, const LayerPages& pages, const Heads& heads,
+                   std::int64_t kv_head, std::int64_t first, const Matrix& out) const;
+
+  /// Calls body(first, count) for blocks of rows.
+  template <class Body>
+  void for_rows(std::int64_t n_rows, Body&& body) {
+    constexpr std::int64_t block = 16;
+    pool_.parallel_for((n_rows + block - 1) / block, [&](std::int64_t item, int) {
+      const std::int64_t first = item * block;
+      body(first, std::min(block, n_rows - first));
+    });
+  }
+
+  const kernels::KernelTable& kernels_;
+  ThreadPool pool_;
+};
+
+inline kernels::Element element_of(DType dtype) {
+  return dtype == DType::f16    ? kernels::Element::f16
+         : dtype == DType::bf16 ? kernels::Element::bf16
+                                : kernels::Element::f32;
+}
+
+/// The values of a weight that is kept in FP32; null in plan mode.
+inline const float* floats(const Weight& weight) {
+  return static_cast<const float*>(weight.data);
+}
+
+inline Bytes bytes_of(const Matrix& matrix) {
+  return static_cast<Bytes>(matrix.rows * matrix.cols) * sizeof(float);
+}
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace galago::backend

@@ -1,0 +1,87 @@
+// Linear layers, split over columns.
+#include "backend/cpu/cpu_backend_class.h"
+
+namespace galago::backend {
+namespace {
+
+kernels::Activation activation_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return kernels::Activation::none;
+    case Activation::gelu:
+      return kernels::Activation::gelu;
+    case Activation::quick_gelu:
+      return kernels::Activation::quick_gelu;
+    case Activation::silu:
+      return kernels::Activation::silu;
+  }
+  return kernels::Activation::none;
+}
+
+}  // namespace
+
+void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
+                        const Matrix& y) {
+  Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};
+  if (epilogue.residual.rows > 0) cost.bytes_read += bytes_of(epilogue.residual);
+  const kernels::Linear op{.x = x.data,
+                           .x_stride = x.stride,
+                           .w = w.data,
+                           .up = nullptr,
+                           .element = element_of(w.dtype),
+                           .m = x.rows,
+                           .n = y.cols,
+                           .k = x.cols,
+                           .bias = floats(epilogue.bias),
+                           .activation = activation_of(epilogue.activation),
+                           .residual = epilogue.residual.rows > 0 ? epilogue.residual.data : nullptr,
+                           .residual_stride = epilogue.residual.stride,
+                           .y = y.data,
+                           .y_stride = y.stride};
+  submit_linear(exec, Op::linear, cost, op);
+}
+
+void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
+                              const Matrix& y) {
+  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + gate_up.bytes(),
+                  bytes_of(y)};
+  const std::byte* gate = static_cast<const std::byte*>(gate_up.data);
+  const kernels::Linear op{.x = x.data,
+                           .x_stride = x.stride,
+                           .w = gate,
+                           .up = gate == nullptr ? nullptr : gate + gate_up.bytes() / 2,
+                           .element = element_of(gate_up.dtype),
+                           .m = x.rows,
+                           .n = y.cols,
+                           .k = x.cols,
+                           .bias = nullptr,
+                           .activation = activation_of(activation),
+                           .residual = nullptr,
+                           .residual_stride = 0,
+                           .y = y.data,
+                           .y_stride = y.stride};
+  submit_linear(exec, Op::gated_linear, cost, op);
+}
+
+void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, const kernels::Linear& op) {
+  const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
+  float* scratch = exec.arena.array<float>(memory::RegionId::activations,
+                                           pool_.n_threads() * kernels::linear_scratch_floats);
+  exec.queue.submit(kind, cost, [&] {
+    const std::int64_t grain = column_grain(op.n);
+    pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
+      const std::int64_t first = item * grain;
+      kernels_.linear(op, first, std::min(grain, op.n - first),
+                      scratch + thread * kernels::linear_scratch_floats);
+    });
+  });
+}
+
+/// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
+std::int64_t CpuBackend::column_grain(std::int64_t n) const {
+  const std::int64_t pieces = 4 * pool_.n_threads();
+  return std::max<std::int64_t>(1, ceil_div(ceil_div(n, pieces), kernels::linear_column_grain)) *
+         kernels::linear_column_grain;
+}
+
+}  // namespace galago::backend

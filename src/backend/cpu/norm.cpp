@@ -1,0 +1,25 @@
+// Norms, split over rows.
+#include "backend/cpu/cpu_backend_class.h"
+
+namespace galago::backend {
+
+void CpuBackend::layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias,
+                            float epsilon, const Matrix& y) {
+  const kernels::Norm op{x.data, x.stride, floats(weight), floats(bias), epsilon, x.cols, y.data, y.stride};
+  const Cost cost{8.0 * static_cast<double>(x.rows * x.cols), bytes_of(x) + weight.bytes() + bias.bytes(),
+                  bytes_of(y)};
+  exec.queue.submit(Op::layer_norm, cost, [&] {
+    for_rows(x.rows, [&](std::int64_t first, std::int64_t count) { kernels_.layer_norm(op, first, count); });
+  });
+}
+
+void CpuBackend::rms_norm(Execution& exec, const Matrix& x, const Weight& weight, float epsilon,
+                          const Matrix& y) {
+  const kernels::Norm op{x.data, x.stride, floats(weight), nullptr, epsilon, x.cols, y.data, y.stride};
+  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols), bytes_of(x) + weight.bytes(), bytes_of(y)};
+  exec.queue.submit(Op::rms_norm, cost, [&] {
+    for_rows(x.rows, [&](std::int64_t first, std::int64_t count) { kernels_.rms_norm(op, first, count); });
+  });
+}
+
+}  // namespace galago::backend

@@ -1,0 +1,55 @@
+// Decoding a token allocates nothing: the global operator new counts.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+
+#include "backend/cpu/cpu_backend.h"
+#include "runtime/executor.h"
+#include "runtime/model_files.h"
+#include "runtime/planner.h"
+
+namespace {
+std::atomic<std::int64_t> n_allocations = 0;
+}
+
+void* operator new(std::size_t bytes) {
+  ++n_allocations;
+  if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+namespace galago::testing {
+namespace {
+
+TEST(Decoding, AllocatesNothing) {
+  const runtime::ModelFiles files =
+      runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama");
+  const auto backend = backend::make_cpu_backend(2);
+  EngineOptions options;
+  options.context = 64;
+  const runtime::Configuration configuration = runtime::configure(options, files.description, 0);
+  runtime::Executor executor(
+      files.checkpoint, files.description, configuration, *backend,
+      memory::Arena::reserved(runtime::rehearse(files, configuration, *backend).regions));
+  const std::vector<backend::PageId> pages{0, 1, 2, 3};
+
+  const std::int64_t before = n_allocations;
+  ASSERT_GT(before, 0) << "the counter does not count";
+  for (std::int64_t position = 0; position < 64; ++position) {
+    const auto id = static_cast<std::int32_t>(position);
+    executor.step(backend::Phase::decode, {&id, 1}, {0, 1, position, pages}, 1);
+  }
+  EXPECT_EQ(n_allocations, before);
+}
+
+}  // namespace
+}  // namespace galago::testing
