@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
+#include <string>
 #include <thread>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -66,6 +69,22 @@ CpuFeatures detect() {
 }
 #endif
 
+/// Physical cores among the processors of `allowed`: two hardware threads of one core compute no more than one
+/// does. Where the system does not tell, each processor counts.
+int physical_cores(const cpu_set_t& allowed) {
+  std::set<std::pair<int, int>> cores;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (!CPU_ISSET(static_cast<std::size_t>(processor), &allowed)) continue;
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(processor) + "/topology/";
+    int package = 0;
+    int core = 0;
+    if (!(std::ifstream(folder + "physical_package_id") >> package)) return CPU_COUNT(&allowed);
+    if (!(std::ifstream(folder + "core_id") >> core)) return CPU_COUNT(&allowed);
+    cores.emplace(package, core);
+  }
+  return static_cast<int>(cores.size());
+}
+
 /// Cores' worth of time that the cgroup grants, rounded up; 0 where it sets no limit.
 int granted_cores() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
@@ -102,7 +121,7 @@ int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   int cores = sched_getaffinity(0, sizeof set, &set) == 0
-                  ? CPU_COUNT(&set)
+                  ? physical_cores(set)
                   : static_cast<int>(std::thread::hardware_concurrency());
   const int granted = granted_cores();
   if (granted > 0) cores = std::min(cores, granted);

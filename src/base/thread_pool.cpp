@@ -1,5 +1,9 @@
 #include "base/thread_pool.h"
 
+#include <system_error>
+
+#include "base/fail.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -19,9 +23,15 @@ void pause_briefly() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
-  for (int thread = 1; thread < n_threads; ++thread) {
-    workers_.emplace_back([this, thread] { work(thread); });
+// Delegates first, so that the destructor ends the threads that did start when a later one does not.
+ThreadPool::ThreadPool(int n_threads) : ThreadPool() {
+  try {
+    for (int thread = 1; thread < n_threads; ++thread) {
+      workers_.emplace_back([this, thread] { work(thread); });
+    }
+  } catch (const std::system_error& error) {
+    fail(ErrorCode::usage, "cannot start {} threads: the system gave {} and then said \"{}\"; ask for fewer",
+         n_threads, this->n_threads(), error.code().message());
   }
 }
 

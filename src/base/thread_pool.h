@@ -14,7 +14,7 @@ namespace galago {
 
 class ThreadPool {
  public:
-  /// `n_threads` counts the caller: 1 starts none.
+  /// `n_threads` counts the caller: 1 starts none. Throws Error{usage} when the system grants fewer.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -35,6 +35,7 @@ class ThreadPool {
  private:
   using Call = void (*)(void* object, std::int64_t item, int thread);
 
+  ThreadPool() = default;
   void run(std::int64_t n_items, void* object, Call call);
   void work(int thread);
   void take_items(int thread);

@@ -76,14 +76,14 @@ void add_tensor(Checkpoint& checkpoint, const Family& family, TensorSource sourc
   const auto canonical = canonical_name(family, name);
   if (!canonical || !is_within_layers(*canonical, checkpoint.config)) {
     if (const auto reason = reason_to_ignore(family, name)) {
-      checkpoint.ignored.push_back({name, *reason});
+      checkpoint.ignored.push_back({source.entry, *reason});
     } else {
-      checkpoint.unknown.push_back(name);
+      checkpoint.unknown.push_back(source.entry);
     }
     return;
   }
   if (const auto reason = reason_unused(family, *canonical, checkpoint.config)) {
-    checkpoint.ignored.push_back({name, *reason});
+    checkpoint.ignored.push_back({source.entry, *reason});
     return;
   }
   const auto [place, is_new] = checkpoint.tensors.emplace(canonical->name, source);

@@ -20,7 +20,7 @@ struct TensorSource {
 };
 
 struct IgnoredTensor {
-  std::string name;    ///< as the file has it
+  TensorEntry entry;
   std::string reason;  ///< why it is not needed
 };
 
@@ -31,7 +31,7 @@ struct Checkpoint {
   Json config;                                  ///< canonical_config.h
   std::map<std::string, TensorSource> tensors;  ///< canonical name -> source
   std::vector<IgnoredTensor> ignored;
-  std::vector<std::string> unknown;  ///< names that are neither mapped nor ignored
+  std::vector<TensorEntry> unknown;  ///< neither mapped nor ignored
 
   /// The tensor's bytes in its mapped file; no alignment is promised.
   std::span<const std::byte> bytes(const TensorSource& source) const {

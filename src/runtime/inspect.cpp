@@ -32,16 +32,10 @@ class AskedFor : public model::WeightSource {
   std::set<std::string> names_;
 };
 
-InspectedTensor inspected(const std::string& canonical, const checkpoint::TensorEntry& entry) {
-  InspectedTensor tensor{entry.name, canonical, std::string(name_of(entry.dtype)), {}, entry.bytes, {}};
+InspectedTensor inspected(const checkpoint::TensorEntry& entry, const std::string& canonical,
+                          const std::string& note) {
+  InspectedTensor tensor{entry.name, canonical, std::string(name_of(entry.dtype)), {}, entry.bytes, note};
   for (std::size_t i = 0; i < entry.shape.rank(); ++i) tensor.shape.push_back(entry.shape[i]);
-  return tensor;
-}
-
-InspectedTensor named_only(const std::string& name, const std::string& note) {
-  InspectedTensor tensor;
-  tensor.name = name;
-  tensor.note = note;
   return tensor;
 }
 
@@ -60,19 +54,17 @@ Inspection inspect_model(const std::filesystem::path& model) {
   inspection.configuration = checkpoint.config.dump(2);
   inspection.instruction_set = backend::choose_kernels().name;
   for (const auto& [canonical, source] : checkpoint.tensors) {
-    InspectedTensor tensor = inspected(canonical, source.entry);
     if (asked.names().count(canonical) > 0) {
       inspection.parameters += static_cast<std::uint64_t>(source.entry.shape.elements());
-      inspection.used.push_back(std::move(tensor));
+      inspection.used.push_back(inspected(source.entry, canonical, ""));
     } else {
-      tensor.note = "the computation does not reach it";
-      inspection.ignored.push_back(std::move(tensor));
+      inspection.ignored.push_back(inspected(source.entry, "", "the computation does not reach it"));
     }
   }
-  for (const auto& ignored : checkpoint.ignored)
-    inspection.ignored.push_back(named_only(ignored.name, ignored.reason));
-  for (const std::string& name : checkpoint.unknown) {
-    inspection.unknown.push_back(named_only(name, "the family's description does not know it"));
+  for (const auto& [entry, reason] : checkpoint.ignored)
+    inspection.ignored.push_back(inspected(entry, "", reason));
+  for (const checkpoint::TensorEntry& entry : checkpoint.unknown) {
+    inspection.unknown.push_back(inspected(entry, "", "the family's description does not know it"));
   }
   for (const std::string& name : asked.names()) {
     if (checkpoint.tensors.find(name) == checkpoint.tensors.end()) inspection.missing.push_back(name);
