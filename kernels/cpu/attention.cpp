@@ -2,6 +2,7 @@
 // matrix.
 #include <math.h>
 
+#include "kernels/cpu/element_types.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace galago::kernels::GALAGO_ISA {
@@ -18,17 +19,6 @@ struct Queries {
   float highest[n_queries];       // largest score so far
   float total[n_queries];         // sum of e^(score - highest)
   std::int64_t limit[n_queries];  // positions that the query sees; 0 for a place that is not taken
-};
-
-struct F32 {
-  using Storage = float;
-  GALAGO_INLINE Vec vector(const float* p) { return load(p); }
-  GALAGO_INLINE float scalar(float value) { return value; }
-};
-struct F16 {
-  using Storage = std::uint16_t;
-  GALAGO_INLINE Vec vector(const std::uint16_t* p) { return load_f16(p); }
-  GALAGO_INLINE float scalar(std::uint16_t bits) { return widen_f16(bits); }
 };
 
 /// scores [n_queries][count] = q keys^T

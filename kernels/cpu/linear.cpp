@@ -4,6 +4,7 @@
 // A few rows: dot products along the weights' rows, which are read once, at the memory's speed. More rows:
 // panels of 2 * width weight rows are widened and transposed into scratch, and micro_rows x (2 * width)
 // results are kept in registers (Goto and van de Geijn, 2008).
+#include "kernels/cpu/element_types.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace galago::kernels::GALAGO_ISA {
@@ -14,22 +15,6 @@ constexpr std::int64_t row_block = 512;    // of m: sums of a panel stay in the 
 constexpr std::int64_t panel = 2 * width;
 constexpr std::int64_t few_rows = 3;
 static_assert(depth_block * panel + 2 * row_block * panel <= linear_scratch_floats);
-
-struct F32 {
-  using Storage = float;
-  GALAGO_INLINE Vec vector(const float* p) { return load(p); }
-  GALAGO_INLINE float scalar(float value) { return value; }
-};
-struct F16 {
-  using Storage = std::uint16_t;
-  GALAGO_INLINE Vec vector(const std::uint16_t* p) { return load_f16(p); }
-  GALAGO_INLINE float scalar(std::uint16_t bits) { return widen_f16(bits); }
-};
-struct Bf16 {
-  using Storage = std::uint16_t;
-  GALAGO_INLINE Vec vector(const std::uint16_t* p) { return load_bf16(p); }
-  GALAGO_INLINE float scalar(std::uint16_t bits) { return widen_bf16(bits); }
-};
 
 /// to [depth][panel] = the transposed rows [row, row + n_rows) of w, columns [first, first + depth); missing
 /// rows are 0.

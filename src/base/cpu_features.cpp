@@ -69,8 +69,8 @@ CpuFeatures detect() {
 }
 #endif
 
-/// Physical cores among the processors of `allowed`: two hardware threads of one core compute no more than one
-/// does. Where the system does not tell, each processor counts.
+/// Physical cores among the processors of `allowed`: two hardware threads of one core compute no more than
+/// one does. Where the system does not tell, each processor counts.
 int physical_cores(const cpu_set_t& allowed) {
   std::set<std::pair<int, int>> cores;
   for (int processor = 0; processor < CPU_SETSIZE; ++processor) {

@@ -3,9 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 
 #include "backend/cpu/kernel_choice.h"
+
+namespace galago::kernels {
+
+/// How test names show a table, instead of its address.
+inline void PrintTo(const KernelTable* table, std::ostream* stream) {
+  *stream << table->name;
+}
+
+}  // namespace galago::kernels
 
 namespace galago::testing {
 
