@@ -14,10 +14,10 @@ N_IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-VISION = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 5, "num_attention_heads": 4,
+VISION = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 6, "num_attention_heads": 4,
           "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "projection_dim": 128}
-TEXT = {"vocab_size": vocabulary.VOCABULARY_SIZE, "hidden_size": 192, "intermediate_size": 448,
-        "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 512,
+TEXT = {"vocab_size": vocabulary.VOCABULARY_SIZE, "hidden_size": 128, "intermediate_size": 384,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
         "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 
@@ -69,4 +69,6 @@ def save(state, directory: Path):
     for name, content in files.items():
         (directory / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     tensors = {published_name(k): v.detach().to("cpu", torch.float16).contiguous() for k, v in state.items()}
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    path = directory / "model.safetensors"
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)

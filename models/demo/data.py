@@ -1,6 +1,5 @@
 """Batches for training: drawn pictures and the published training set's, each with several texts."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,9 @@ from PIL import Image
 
 import texts
 from checkpoint import IMAGE_SIZE, MEAN, N_IMAGE_TOKENS, STD
-from scenes import COLORS, EASY_SHAPES, Scene, Thing, draw_scene, random_scene, seeded, size_word
+from drawing import GRID, UNSURE, draw_scene, patch_labels
+from published import training_set
+from scenes import random_scene, seeded
 from vocabulary import N_PIECES
 
 IGNORED = -100
@@ -26,43 +27,6 @@ def pixel_values(image):
         image = image.crop((left, top, left + IMAGE_SIZE, top + IMAGE_SIZE))
     values = np.asarray(image, dtype=np.float32) / 255.0
     return ((values - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)
-
-
-def measured_thing(image, color, shape):
-    """The one shape of a published picture: its box is where the picture differs from its background."""
-    pixels = np.asarray(image, dtype=np.int32)
-    corners = [tuple(pixels[y, x]) for y in (0, -1) for x in (0, -1)]
-    ground = max(set(corners), key=corners.count)
-    rows, columns = np.where(np.abs(pixels - ground).sum(-1) > 60)
-    thing = Thing(shape, color, "")
-    if len(rows) == 0:
-        thing.size = None
-        return thing
-    thing.height = (rows.max() - rows.min() + 1) / 64
-    thing.width = (columns.max() - columns.min() + 1) / 64
-    thing.size = size_word(max(thing.width, thing.height))
-    return thing
-
-
-def published_training_set():
-    """(picture, scene, [(question, answer)]) of easy-VQA's training set; its test set is never opened here."""
-    import easy_vqa
-    questions, answers, image_ids = easy_vqa.get_train_questions()
-    by_image = {}
-    for question, answer, image_id in zip(questions, answers, image_ids):
-        by_image.setdefault(image_id, []).append((question, answer))
-    result = []
-    for image_id, path in easy_vqa.get_train_image_paths().items():
-        asked = by_image.get(image_id, [])
-        words = " ".join(a for _, a in asked) + " " + " ".join(
-            q for q, _ in asked if re.match(r"what (is the )?(color|\w+ shape)", q))
-        color = next((c for c in COLORS if re.search(rf"\b{c}\b", words)), None)
-        shape = next((s for s in EASY_SHAPES if re.search(rf"\b{s}\b", words)), None)
-        image = Image.open(path).convert("RGB")
-        known = color is not None and shape is not None
-        scene = Scene("easy", [measured_thing(image, color, shape)]) if known else None
-        result.append((image, scene, asked))
-    return result
 
 
 class Encoder:
@@ -94,10 +58,13 @@ class Batch:
     labels: torch.Tensor  # likewise: the next token, or IGNORED
     segment: torch.Tensor  # likewise: which text a token belongs to, -1 for padding
     positions: torch.Tensor  # likewise: as if its text alone followed the picture
+    patches: torch.Tensor  # [pictures, patches, 4]: see drawing.patch_labels
+    counts: torch.Tensor  # [pictures]: how many shapes there are
 
 
-def collate(pixels, rows, n_before):
-    longest = max(sum(len(ids) for ids, _ in row) for row in rows)
+def collate(examples, n_before):
+    pixels, rows, patches, counts = zip(*examples)
+    longest = max(1, max(sum(len(ids) for ids, _ in row) for row in rows))
     shape = (len(rows), longest)
     ids, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
     segment, positions = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
@@ -110,50 +77,60 @@ def collate(pixels, rows, n_before):
             segment[r, at : at + n] = s
             positions[r, at : at + n] = np.arange(n) + n_before + N_IMAGE_TOKENS
             at += n
-    return Batch(torch.from_numpy(np.stack(pixels)), *(torch.from_numpy(a) for a in (ids, labels, segment, positions)))
+    arrays = np.stack(pixels), ids, labels, segment, positions, np.stack(patches), np.array(counts)
+    return Batch(*(torch.from_numpy(a) for a in arrays))
 
 
 class Stream(torch.utils.data.IterableDataset):
-    """Endless batches from `seed` and the step it starts at: the same step always gives the same batch."""
+    """Endless batches from `seed` and the step it starts at: the same step always gives the same batch.
+    `phases` are the steps from which pictures have captions, and questions too."""
 
-    def __init__(self, tokenizer, seed, first_step, phase_two_step, pictures):
+    def __init__(self, tokenizer, seed, first_step, phases, pictures):
         self.encoder = Encoder(tokenizer)
-        self.seed, self.first_step, self.phase_two_step, self.pictures = seed, first_step, phase_two_step, pictures
+        self.seed, self.first_step, self.phases, self.pictures = seed, first_step, phases, pictures
 
     def __iter__(self):
-        published = published_training_set()
+        published = training_set()
         step = self.first_step
         while True:
             yield self.batch(published, step)
             step += 1
 
+    def sample(self, pictures):
+        """A few drawn pictures with captions and questions, for checks."""
+        rng = seeded(self.seed)
+        examples = [self.example(rng, [], 2) for _ in range(pictures)]
+        return collate(examples, len(self.encoder.before))
+
     def batch(self, published, step):
         rng = seeded(self.seed * 1_000_003 + step)
-        questions = step >= self.phase_two_step
-        pixels, rows = [], []
-        while len(rows) < self.pictures:
-            example = self.example(rng, published, questions)
-            if example[1]:
-                pixels.append(example[0])
-                rows.append(example[1])
-        return collate(pixels, rows, len(self.encoder.before))
+        phase = sum(step >= start for start in self.phases)
+        examples = []
+        while len(examples) < self.pictures:
+            example = self.example(rng, published, phase)
+            if example[1] or phase == 0:
+                examples.append(example)
+        return collate(examples, len(self.encoder.before))
 
-    def example(self, rng, published, questions):
-        """One picture's values and its texts: a caption where there is one, and questions in the second phase."""
+    def example(self, rng, published, phase):
+        """One picture's values, its texts and its labels."""
         asked = []
-        if rng.random() < (0.3 if questions else 0.1):
+        if published and rng.random() < (0.1, 0.15, 0.15)[phase]:
             image, scene, asked = published[rng.randrange(len(published))]
-            asked = rng.sample(asked, min(4, len(asked)))
+            asked = rng.sample(asked, min(3, len(asked)))
+            boxes = []
         else:
             scene = random_scene(rng)
-            image = draw_scene(scene, rng)
+            image, boxes = draw_scene(scene, rng)
         row = []
-        answer = texts.caption(scene) if scene else None
-        if answer:
-            prompt = texts.CAPTION_PROMPTS[0] if rng.random() < 0.7 else rng.choice(texts.CAPTION_PROMPTS)
+        prompt = texts.CAPTION_PROMPTS[0] if rng.random() < 0.6 else rng.choice(texts.CAPTION_PROMPTS)
+        answer = texts.caption(scene, prompt) if scene and phase else None
+        if answer and (phase == 1 or rng.random() < 0.9):
             row.append(self.encoder.segment(prompt, answer))
-        if questions:
-            while scene and len(asked) < 4:
+        if phase == 2:
+            while scene and len(asked) < 3:
                 asked.append(texts.question(rng, scene))
             row += [self.encoder.segment(*pair) for pair in asked]
-        return pixel_values(image), row
+        if scene is None:
+            return pixel_values(image), row, np.full((GRID * GRID, 4), UNSURE), UNSURE
+        return pixel_values(image), row, patch_labels(scene, boxes), len(scene.things)

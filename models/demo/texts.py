@@ -1,7 +1,8 @@
 """Captions of scenes, and questions about them with their answers."""
 
-from scenes import COLORS, EASY_SHAPES, NUMBERS, RELATIONS, SHAPES
+from scenes import COLORS, EASY_SHAPES, NUMBERS, RELATIONS, SHAPES, nearly_square
 
+# The last one is answered from the other end: "A blue square below a red circle."
 CAPTION_PROMPTS = ("Describe the picture.", "What is in this picture?", "Write a caption.", "Describe this image.")
 
 EASY_YES = ("is there a {}?", "is there a {} in the image?", "does the image contain a {}?", "is a {} present?")
@@ -20,16 +21,24 @@ def plural(shape):
     return shape + ("es" if shape.endswith("s") else "s")
 
 
-def caption(scene):
-    """The one caption of a scene, or None where its size or shape could be told in two ways."""
+def in_order(scene, prompt):
+    """The two things and the relation of the first: from top left on, or backwards for the last prompt."""
+    first, second = scene.things
+    if (scene.relation in ("below", "right of")) != (prompt == CAPTION_PROMPTS[-1]):
+        return second, first, RELATIONS[scene.relation]
+    return first, second, scene.relation
+
+
+def caption(scene, prompt=CAPTION_PROMPTS[0]):
+    """The one answer to a caption prompt, or None where a scene's size or shape could be told in two ways."""
     if scene.kind in ("easy", "single"):
         thing = scene.things[0]
-        if thing.size is None or ambiguous_square(thing):
+        if thing.size is None or nearly_square(thing):
             return None
         return f"A {noun(thing)}."
     if scene.kind == "pair":
-        first, second = scene.things
-        relation = scene.relation if scene.relation in ("above", "below") else "to the " + scene.relation
+        first, second, relation = in_order(scene, prompt)
+        relation = relation if relation in ("above", "below") else "to the " + relation
         return f"A {noun(first)} {relation} a {noun(second)}."
     if scene.kind == "count":
         thing = scene.things[0]
@@ -37,12 +46,6 @@ def caption(scene):
     if scene.kind == "digit":
         return f"The digit {scene.text} in {scene.color}."
     return f'The word "{scene.text}" in {scene.color}.'
-
-
-def ambiguous_square(thing):
-    """easy-VQA calls its squares rectangles; a caption that says either would be unfair."""
-    ratio = max(thing.width, thing.height) / min(thing.width, thing.height)
-    return thing.shape == "rectangle" and ratio < 1.4
 
 
 def _yes(flag):
@@ -120,7 +123,7 @@ def question(rng, scene):
         return easy_question(rng, scene.things[0])
     if scene.kind == "single":
         thing = scene.things[0]
-        if thing.shape in EASY_SHAPES and not ambiguous_square(thing):
+        if thing.shape in EASY_SHAPES and not nearly_square(thing):
             return easy_question(rng, thing)
         return rng.choice((("What shape is this?", thing.shape), ("What color is it?", thing.color)))
     if scene.kind == "pair":

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Trains the demo model: captions first, questions when captions are right, then saves it where it stands.
+"""Trains the demo model: to name what a patch shows, then to write captions, then to answer questions as well.
 
-    python3 models/demo/train.py --steps 3000 --phase-two 900
+    python3 models/demo/train.py
 
-Seeded and resumable: a run that was stopped goes on from its last checkpoint in --work.
+Seeded and resumable: a run that was stopped goes on from its last checkpoint in --work. The learning rate is level
+and falls to nothing over the last part, so a run can also be resumed with other --steps.
 """
 
 import argparse
-import copy
-import math
 import time
 from pathlib import Path
 
@@ -17,127 +16,129 @@ from transformers import PreTrainedTokenizerFast
 
 import checkpoint
 import vocabulary
-from data import IGNORED, Stream
+from data import Stream
+from losses import PatchHeads, answer_loss, check_sharing, tower_features
+from optimizer import optimizers_of
 
 HERE = Path(__file__).resolve().parent
 
 
-def attention_mask(batch, n_shared):
-    """[pictures, 1, tokens, tokens]: all see the picture and what stands before it; a text sees only itself besides."""
-    n_texts = batch.segment.shape[1]
-    total = n_shared + n_texts
-    causal = torch.ones(total, total, dtype=torch.bool, device=batch.segment.device).tril()
-    same = batch.segment[:, :, None] == batch.segment[:, None, :]
-    mask = causal.expand(len(batch.segment), total, total).clone()
-    mask[:, n_shared:, n_shared:] &= same
-    return mask[:, None]
-
-
-def loss_of(model, batch, before):
-    """Mean cross entropy of the answers. Each picture is encoded once and shared by its texts."""
-    n = len(batch.pixels)
-    embed = model.get_input_embeddings()
-    features = model.model.vision_tower(batch.pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
-    images = model.model.multi_modal_projector(features)
-    shared = torch.cat([embed(before).expand(n, -1, -1), images], 1)
-    embeds = torch.cat([shared, embed(batch.ids)], 1)
-    n_shared = shared.shape[1]
-    positions = torch.cat([torch.arange(n_shared, device=embeds.device).expand(n, -1), batch.positions], 1)
-    mask = attention_mask(batch, n_shared)
-    hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions,
-                                        use_cache=False).last_hidden_state[:, n_shared:]
-    answered = batch.labels != IGNORED
-    logits = model.lm_head(hidden[answered])
-    return torch.nn.functional.cross_entropy(logits, batch.labels[answered])
-
-
-def learning_rate(step, steps, peak):
-    warm = min(1.0, (step + 1) / 100)
-    return peak * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def rate_factor(step, steps, fall):
+    """Warm-up, level, and a straight fall over the last `fall` steps."""
+    return min(1.0, (step + 1) / 60, max(0.0, (steps - step) / fall))
 
 
 class Average:
     """Exponential moving average of the weights: what is saved and measured."""
 
-    def __init__(self, model, decay=0.995):
+    def __init__(self, model, decay=0.99):
         self.decay = decay
         self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
     def update(self, model, step):
-        decay = min(self.decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for key, value in model.state_dict().items():
-                self.state[key].lerp_(value, 1 - decay)
+        keys = list(self.state)
+        now = model.state_dict()
+        torch._foreach_lerp_([self.state[k] for k in keys], [now[k] for k in keys],
+                             1 - min(self.decay, (step + 1) / (step + 10)))
+
+
+class Run:
+    """The model, its optimizers and its average, at a step."""
+
+    def __init__(self, options, device):
+        torch.manual_seed(options.seed)
+        self.path, self.out, self.device, self.step = options.work / "progress.pt", options.out, device, 0
+        self.model = checkpoint.new_model().to(device).train()
+        self.heads = PatchHeads(checkpoint.VISION["hidden_size"]).to(device)
+        self.optimizers = optimizers_of(self.model, self.heads)
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+        self.average = Average(self.model)
+        if self.path.exists():
+            self.load()
+
+    def load(self):
+        saved = torch.load(self.path, map_location=self.device, weights_only=True)
+        self.step, self.average.state = saved["step"], saved["average"]
+        self.model.load_state_dict(saved["model"])
+        self.heads.load_state_dict(saved["heads"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(state)
+
+    def save(self):
+        part = self.path.with_suffix(".part")
+        torch.save({"step": self.step, "model": self.model.state_dict(), "heads": self.heads.state_dict(),
+                    "optimizers": [o.state_dict() for o in self.optimizers], "average": self.average.state}, part)
+        part.replace(self.path)
+        checkpoint.save(self.average.state, self.out)
+
+    def advance(self, batch, before, factor, talks):
+        """One step. Gives the patches' losses and the answers'."""
+        features = tower_features(self.model, batch.pixels)
+        seen = self.heads.loss(features, batch)
+        said = answer_loss(self.model, features, batch, before) if talks else torch.zeros(())
+        (said + (0.15 if talks else 1.0) * sum(seen)).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer, rate in zip(self.optimizers, self.rates):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.heads.zero_grad(set_to_none=True)
+        self.average.update(self.model, self.step)
+        self.step += 1
+        return [loss.item() for loss in seen] + [said.item()]
+
+
+def to_device(batch, device):
+    return type(batch)(**{name: value.to(device) for name, value in vars(batch).items()})
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--phase-two", type=int, default=900, help="the step from which questions are asked")
-    parser.add_argument("--pictures", type=int, default=96, help="per step")
-    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after the warm-up")
+    parser.add_argument("--fall", type=int, default=2000, help="the last steps, over which the learning rate falls")
+    parser.add_argument("--captions-from", type=int, default=400)
+    parser.add_argument("--questions-from", type=int, default=900)
+    parser.add_argument("--pictures", type=int, default=48, help="per step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=HERE / "work", help="where the run's checkpoints are kept")
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--minutes", type=float, default=0, help="save and stop after so long, to go on later")
     return parser.parse_args()
 
 
-def save_progress(path, step, model, optimizer, average):
-    saved = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state}
-    torch.save(saved, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+def report(run, options, recent, started, first):
+    pace = (time.time() - started) / (run.step - first)
+    means = [sum(column) / len(recent) for column in zip(*recent)]
+    names = ("what", "colour", "size", "role", "count", "answers")
+    print(f"step {run.step}/{options.steps}  " + "  ".join(f"{n} {m:.3f}" for n, m in zip(names, means)) +
+          f"  {pace:.2f} s/step  {(options.steps - run.step) * pace / 60:.0f} min left", flush=True)
 
 
 def main():
     options = parse_arguments()
-    torch.manual_seed(options.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for directory in (options.work, options.out):
         directory.mkdir(parents=True, exist_ok=True)
     vocabulary.write(options.out)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(options.out / "tokenizer.json"))
+    run = Run(options, device)
+    print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}, from step {run.step}", flush=True)
 
-    model = checkpoint.new_model().to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.peak, betas=(0.9, 0.98), weight_decay=0.02)
-    average, first = Average(model), 0
-    progress = options.work / "progress.pt"
-    if progress.exists():
-        saved = torch.load(progress, map_location=device, weights_only=True)
-        first = saved["step"]
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average.state = copy.deepcopy(saved["average"])
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, from step {first}", flush=True)
-
-    stream = Stream(tokenizer, options.seed, first, options.phase_two, options.pictures)
+    phases = (options.captions_from, options.questions_from)
+    stream = Stream(tokenizer, options.seed, run.step, phases, options.pictures)
     before = torch.tensor([stream.encoder.before], device=device)
+    check_sharing(run.model, to_device(stream.sample(2), device), before, vocabulary.N_PIECES)
     batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
-    started, recent = time.time(), []
-    for step in range(first, options.steps):
-        batch = next(batches)
-        for name, value in vars(batch).items():
-            setattr(batch, name, value.to(device))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options.steps, options.peak)
-        loss = loss_of(model, batch, before)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(model, step)
-        recent.append(loss.item())
-        done = step + 1
-        late = options.minutes and time.time() - started > 60 * options.minutes
-        if done % 20 == 0:
-            pace = (time.time() - started) / (done - first)
-            print(f"step {done}/{options.steps}  loss {sum(recent[-20:]) / len(recent[-20:]):.4f}  {pace:.2f} s/step  "
-                  f"{(options.steps - done) * pace / 60:.0f} min left", flush=True)
-        if done % 100 == 0 or done == options.steps or late:
-            save_progress(progress, done, model, optimizer, average)
-            checkpoint.save(average.state, options.out)
-        if late:
-            return
+    started, first, recent = time.time(), run.step, []
+    while run.step < options.steps:
+        batch = to_device(next(batches), device)
+        factor = rate_factor(run.step, options.steps, options.fall)
+        recent.append(run.advance(batch, before, factor, run.step >= options.captions_from))
+        if run.step % 20 == 0:
+            report(run, options, recent, started, first)
+            recent = []
+        if run.step % 100 == 0 or run.step == options.steps:
+            run.save()
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ def corpus(n_scenes=20000):
     yield from (chr(c) + " " + chr(c) for c in range(33, 127))
     for _ in range(n_scenes):
         scene = random_scene(rng)
-        answer = texts.caption(scene)
+        prompt = rng.choice(texts.CAPTION_PROMPTS)
+        answer = texts.caption(scene, prompt)
         if answer:
-            yield f"USER: \n{rng.choice(texts.CAPTION_PROMPTS)} ASSISTANT: {answer}"
+            yield f"USER: \n{prompt} ASSISTANT: {answer}"
         prompt, answer = texts.question(rng, scene)
         yield f"USER: \n{prompt} ASSISTANT: {answer}"
 
