@@ -7,7 +7,6 @@
 namespace galago::model {
 namespace {
 
-using backend::Epilogue;
 using memory::RegionId;
 
 std::string name(std::int64_t layer, const char* tensor) {
