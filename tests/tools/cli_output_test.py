@@ -44,6 +44,19 @@ class Output(CliTest):
             shown = os.read(ours, 1 << 16)
         self.assertEqual(shown.replace(b"\r\n", b"\n"), self.caption(self.pictures).stdout)
 
+    def test_long_work_shows_its_progress_on_a_terminal_and_wipes_it(self):
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        with os.fdopen(theirs, "wb") as terminal:
+            done = subprocess.run([BINARY, "caption", "-m", MODEL, "--max-new-tokens", "4", self.pictures],
+                                  stdout=subprocess.PIPE, stderr=terminal, timeout=300, check=False)
+            self.assertEqual(done.returncode, 0)
+            shown = os.read(ours, 1 << 16).decode()
+        for n in range(4):
+            self.assertRegex(shown, rf"\[=* *\] {n}/3")
+        self.assertRegex(shown, r"3/3[^\r]*\r\x1b\[K3 pictures")
+        self.assertNotIn(b"\x1b", done.stdout)
+
     def test_jsonl_has_the_promised_fields(self):
         self.caption(self.pictures, "--format", "jsonl", "-o", self.out)
         self.assertEqual(len(self.records()), 3)
