@@ -71,32 +71,36 @@ bool is_within_layers(const CanonicalName& tensor, const Json& config) {
   return !n_layers || *tensor.layer < n_layers->get<std::int64_t>();
 }
 
-void add_tensor(Checkpoint& checkpoint, const Family& family, TensorSource source) {
-  const std::string& name = source.entry.name;
-  const auto canonical = canonical_name(family, name);
-  if (!canonical || !is_within_layers(*canonical, checkpoint.config)) {
-    if (const auto reason = reason_to_ignore(family, name)) {
-      checkpoint.ignored.push_back({source.entry, *reason});
-    } else {
-      checkpoint.unknown.push_back(source.entry);
+void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource& stored,
+                const std::string& file) {
+  const std::string& name = stored.entry.name;
+  std::optional<std::string> unused;
+  bool used = false;
+  for (CanonicalTensor& tensor : canonical_tensors(family, stored, checkpoint.config, file)) {
+    if (!is_within_layers(tensor.name, checkpoint.config)) continue;
+    unused = reason_unused(family, tensor.name, checkpoint.config);
+    if (unused) continue;
+    used = true;
+    const auto [place, is_new] = checkpoint.tensors.emplace(tensor.name.name, std::move(tensor.source));
+    if (!is_new) {
+      fail(ErrorCode::model, "{}: the tensors {} and {} are both {}", checkpoint.directory.string(),
+           printable(place->second.entry.name), printable(name), place->first);
     }
-    return;
   }
-  if (const auto reason = reason_unused(family, *canonical, checkpoint.config)) {
-    checkpoint.ignored.push_back({source.entry, *reason});
-    return;
-  }
-  const auto [place, is_new] = checkpoint.tensors.emplace(canonical->name, source);
-  if (!is_new) {
-    fail(ErrorCode::model, "{}: the tensors {} and {} are both {}", checkpoint.directory.string(),
-         printable(place->second.entry.name), printable(name), canonical->name);
+  if (used) return;
+  const auto reason = unused ? unused : reason_to_ignore(family, name);
+  if (reason) {
+    checkpoint.ignored.push_back({stored.entry, *reason});
+  } else {
+    checkpoint.unknown.push_back(stored.entry);
   }
 }
 
 void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& directory) {
   for (WeightFile& weights : open_weight_files(directory)) {
-    for (TensorEntry& entry : weights.tensors) {
-      add_tensor(checkpoint, family, {checkpoint.files.size(), std::move(entry)});
+    const std::string file = weights.file.path().string();
+    for (const TensorEntry& entry : weights.tensors) {
+      add_tensor(checkpoint, family, {checkpoint.files.size(), entry, entry.shape, {}}, file);
     }
     checkpoint.files.push_back(std::move(weights.file));
   }
@@ -119,6 +123,8 @@ void add_separate_tower(Checkpoint& checkpoint, const Family& family, ConfigFile
   // Nothing but the tower may come from there: a decoder's tensor would silently complete a damaged model.
   Family tower_only = family;
   std::erase_if(tower_only.tensors, [](const auto& rule) { return !rule.second.starts_with("tower."); });
+  std::erase_if(tower_only.split,
+                [](const auto& rule) { return !rule.second.parts.front().tensor.starts_with("tower."); });
   add_weights(checkpoint, tower_only, *search.found);
 }
 

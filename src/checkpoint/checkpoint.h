@@ -11,13 +11,9 @@
 #include "base/file_map.h"
 #include "base/json.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_source.h"
 
 namespace galago::checkpoint {
-
-struct TensorSource {
-  std::size_t file = 0;  ///< index into Checkpoint::files
-  TensorEntry entry;
-};
 
 struct IgnoredTensor {
   TensorEntry entry;
@@ -33,7 +29,7 @@ struct Checkpoint {
   std::vector<IgnoredTensor> ignored;
   std::vector<TensorEntry> unknown;  ///< neither mapped nor ignored
 
-  /// The tensor's bytes in its mapped file; no alignment is promised.
+  /// The stored tensor's bytes in its mapped file; no alignment is promised.
   std::span<const std::byte> bytes(const TensorSource& source) const {
     return files[source.file].bytes().subspan(source.entry.offset, source.entry.bytes);
   }

@@ -58,6 +58,17 @@ ConfigRule parse_rule(const Json& json, const Prefixes& prefixes, std::string_vi
   return rule;
 }
 
+SplitRule parse_split(const Json& json, std::string_view where) {
+  check_keys(json, {"parts", "groups"}, where);
+  SplitRule rule;
+  rule.groups = json.value("groups", "");
+  for (const Json& part : json.at("parts")) {
+    check_keys(part, {"tensor", "rows"}, where);
+    rule.parts.push_back({part.at("tensor"), part.at("rows").get<Strings>()});
+  }
+  return rule;
+}
+
 /// The sections that blocks and families share; what came first stays, so families go before their blocks.
 void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, std::string_view where) {
   const auto section = [&json](const char* name) {
@@ -66,6 +77,7 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
   };
   const Json config = section("config");  // named, because items() refers to what it is called on
   const Json tensors = section("tensors");
+  const Json split = section("split");
   const Json ignore = section("ignore");
   const Json require = section("require");
   for (const auto& [key, rule] : config.items()) {
@@ -73,6 +85,11 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
   }
   for (const auto& [source, canonical] : tensors.items()) {
     for (const std::string& name : expand(source, prefixes, where)) family.tensors.emplace(name, canonical);
+  }
+  for (const auto& [source, rule] : split.items()) {
+    for (const std::string& name : expand(source, prefixes, where)) {
+      family.split.emplace(name, parse_split(rule, where));
+    }
   }
   for (const auto& [pattern, reason] : ignore.items()) {
     for (const std::string& name : expand(pattern, prefixes, where)) family.ignore.emplace(name, reason);
@@ -90,7 +107,7 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
 Family parse_family(const Json& json, const std::map<std::string, Json>& blocks, std::string_view where) {
   check_keys(json,
              {"name", "about", "match", "blocks", "prefixes", "supply", "separate_tower", "require", "config",
-              "tensors", "ignore", "unused"},
+              "tensors", "split", "ignore", "unused"},
              where);
   Family family;
   family.name = json.at("name");
@@ -104,7 +121,7 @@ Family parse_family(const Json& json, const std::map<std::string, Json>& blocks,
   merge_sections(family, json, prefixes, where);
   for (const std::string& name : json.value("blocks", Strings{})) {
     const Json& block = blocks.at(name);
-    check_keys(block, {"about", "config", "tensors", "ignore", "require", "unused"}, name);
+    check_keys(block, {"about", "config", "tensors", "split", "ignore", "require", "unused"}, name);
     merge_sections(family, block, prefixes, where);
   }
   if (json.contains("supply")) {

@@ -23,6 +23,16 @@ struct ConfigRule {
   std::vector<std::string> quotient;  ///< ... or the first of these canonical values divided by the second
 };
 
+/// A stored tensor whose rows belong to several canonical ones.
+struct SplitRule {
+  struct Part {
+    std::string tensor;             ///< canonical name, with {i}
+    std::vector<std::string> rows;  ///< canonical numbers whose product is how many rows are its
+  };
+  std::vector<Part> parts;  ///< in the order of their rows
+  std::string groups;  ///< a canonical number: of groups that each hold a share of every part; empty: one
+};
+
 /// Canonical tensors that the computation does not need, given the configuration.
 struct UnusedRule {
   std::string tensor;  ///< a pattern with '*'
@@ -39,6 +49,7 @@ struct Family {
   std::map<std::string, Json> require;       ///< source key -> allowed values; else the checkpoint is refused
   std::map<std::string, ConfigRule> config;  ///< by canonical key
   std::map<std::string, std::string> tensors;  ///< source name -> canonical name, both with {i}
+  std::map<std::string, SplitRule> split;      ///< by source name, with {i}
   std::map<std::string, std::string> ignore;   ///< source pattern with '*' -> reason
   std::vector<UnusedRule> unused;
   std::string supply_at;       ///< a part of config.json that is put there when absent; empty: none

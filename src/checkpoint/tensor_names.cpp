@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/fail.h"
+#include "base/printable.h"
+
 namespace galago::checkpoint {
 namespace {
 
@@ -18,27 +21,85 @@ std::optional<std::int64_t> layer_number(std::string_view text) {
   return number;
 }
 
-}  // namespace
+template <class Rule>
+struct Match {
+  const Rule* rule = nullptr;  // null: no rule has the name
+  std::optional<std::int64_t> layer;
+};
 
-std::optional<CanonicalName> canonical_name(const Family& family, const std::string& source) {
-  const auto literal = family.tensors.find(source);
-  if (literal != family.tensors.end()) return CanonicalName{literal->second, std::nullopt};
-
+/// The rule for a name as it is, or with one number in it read as the layer's.
+template <class Rule>
+Match<Rule> find_rule(const std::map<std::string, Rule>& rules, const std::string& source) {
+  const auto literal = rules.find(source);
+  if (literal != rules.end()) return {&literal->second, std::nullopt};
   for (std::size_t start = 0; start < source.size();) {
     const std::size_t end = std::min(source.find('.', start), source.size());
-    const auto layer = layer_number(std::string_view(source).substr(start, end - start));
-    if (layer) {
-      const auto found =
-          family.tensors.find(source.substr(0, start) + std::string(layer_mark) + source.substr(end));
-      if (found != family.tensors.end()) {
-        std::string name = found->second;
-        name.replace(name.find(layer_mark), layer_mark.size(), std::to_string(*layer));
-        return CanonicalName{std::move(name), layer};
-      }
+    if (const auto layer = layer_number(std::string_view(source).substr(start, end - start))) {
+      std::string pattern = source.substr(0, start);
+      pattern.append(layer_mark).append(source, end);
+      const auto found = rules.find(pattern);
+      if (found != rules.end()) return {&found->second, layer};
     }
     start = end + 1;
   }
-  return std::nullopt;
+  return {};
+}
+
+CanonicalName with_layer(std::string name, std::optional<std::int64_t> layer) {
+  if (layer) name.replace(name.find(layer_mark), layer_mark.size(), std::to_string(*layer));
+  return {std::move(name), layer};
+}
+
+std::int64_t product(const std::vector<std::string>& keys, const Json& config) {
+  std::int64_t result = 1;
+  for (const std::string& key : keys) result *= find_json(config, key)->get<std::int64_t>();
+  return result;
+}
+
+std::vector<CanonicalTensor> split_rows(const Match<SplitRule>& match, const TensorSource& stored,
+                                        const Json& config, const std::string& file) {
+  const std::int64_t groups = match.rule->groups.empty() ? 1 : product({match.rule->groups}, config);
+  std::vector<std::int64_t> shares;  // rows of each part in one group
+  std::int64_t total = 0;
+  for (const SplitRule::Part& part : match.rule->parts) {
+    const std::int64_t rows = product(part.rows, config);
+    if (rows % groups != 0) {
+      fail(ErrorCode::model, "{}: tensor {} holds {} rows of {} in {} groups, which do not divide them", file,
+           printable(stored.entry.name), rows, with_layer(part.tensor, match.layer).name, groups);
+    }
+    shares.push_back(rows / groups);
+    total += rows;
+  }
+  const Shape& shape = stored.entry.shape;
+  if (shape.rank() == 0 || shape[0] != total) {
+    fail(ErrorCode::model, "{}: tensor {} has shape {}, the configuration asks for {} rows", file,
+         printable(stored.entry.name), shape.to_string(), total);
+  }
+  std::vector<CanonicalTensor> tensors;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    CanonicalTensor tensor{with_layer(match.rule->parts[i].tensor, match.layer), stored};
+    tensor.source.shape = {shares[i] * groups};
+    for (std::size_t d = 1; d < shape.rank(); ++d) tensor.source.shape.append(shape[d]);
+    for (std::int64_t group = 0; group < groups; ++group) {
+      tensor.source.rows.push_back({group * (total / groups) + first, shares[i]});
+    }
+    first += shares[i];
+    tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<CanonicalTensor> canonical_tensors(const Family& family, const TensorSource& stored,
+                                               const Json& config, const std::string& file) {
+  const std::string& name = stored.entry.name;
+  if (const auto whole = find_rule(family.tensors, name); whole.rule) {
+    return {{with_layer(*whole.rule, whole.layer), stored}};
+  }
+  const auto split = find_rule(family.split, name);
+  return split.rule ? split_rows(split, stored, config, file) : std::vector<CanonicalTensor>{};
 }
 
 bool matches_pattern(std::string_view pattern, std::string_view text) {

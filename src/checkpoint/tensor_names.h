@@ -1,12 +1,14 @@
-// Foreign tensor names to canonical ones.
+// Foreign tensors to canonical ones: by name, and by rows where one holds several.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "checkpoint/family.h"
+#include "checkpoint/tensor_source.h"
 
 namespace galago::checkpoint {
 
@@ -15,8 +17,17 @@ struct CanonicalName {
   std::optional<std::int64_t> layer;  ///< where the name has one
 };
 
-/// The canonical name that the family gives a tensor, if any.
-std::optional<CanonicalName> canonical_name(const Family& family, const std::string& source);
+/// A canonical tensor and the rows of the stored one that it consists of.
+struct CanonicalTensor {
+  CanonicalName name;
+  TensorSource source;
+};
+
+/// The canonical tensors that a stored one holds by the family's rules: itself under another name, or several
+/// that share its rows. None where the family does not know the name. Throws ErrorCode::model, naming
+/// `file`, when the rows are not as many as the configuration says.
+std::vector<CanonicalTensor> canonical_tensors(const Family& family, const TensorSource& stored,
+                                               const Json& config, const std::string& file);
 
 /// Why the family ignores a tensor of this source name; nothing if it does not.
 std::optional<std::string> reason_to_ignore(const Family& family, std::string_view source);

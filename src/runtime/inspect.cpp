@@ -1,5 +1,7 @@
 // What a checkpoint is made of, with every tensor accounted for.
+#include <map>
 #include <set>
+#include <utility>
 
 #include "backend/cpu/kernel_choice.h"
 #include "checkpoint/checkpoint.h"
@@ -39,6 +41,28 @@ InspectedTensor inspected(const checkpoint::TensorEntry& entry, const std::strin
   return tensor;
 }
 
+/// Lists each stored tensor once, with all canonical ones that it holds.
+void account_for_tensors(const checkpoint::Checkpoint& checkpoint, const std::set<std::string>& asked,
+                         Inspection& inspection) {
+  using Stored = std::pair<std::size_t, std::string>;  // file and name
+  std::map<Stored, std::pair<const checkpoint::TensorEntry*, std::string>> tensors;
+  for (const auto& [canonical, source] : checkpoint.tensors) {
+    auto& [entry, names] = tensors[{source.file, source.entry.name}];
+    entry = &source.entry;
+    if (asked.count(canonical) == 0) continue;
+    inspection.parameters += static_cast<std::uint64_t>(source.shape.elements());
+    names += (names.empty() ? "" : ", ") + canonical;
+  }
+  for (const auto& [stored, tensor] : tensors) {
+    const auto& [entry, names] = tensor;
+    if (names.empty()) {
+      inspection.ignored.push_back(inspected(*entry, "", "the computation does not reach it"));
+    } else {
+      inspection.used.push_back(inspected(*entry, names, ""));
+    }
+  }
+}
+
 }  // namespace
 
 Inspection inspect_model(const std::filesystem::path& model) {
@@ -53,14 +77,7 @@ Inspection inspect_model(const std::filesystem::path& model) {
   inspection.chat_format = checkpoint.config.value("chat", "");
   inspection.configuration = checkpoint.config.dump(2);
   inspection.instruction_set = backend::choose_kernels().name;
-  for (const auto& [canonical, source] : checkpoint.tensors) {
-    if (asked.names().count(canonical) > 0) {
-      inspection.parameters += static_cast<std::uint64_t>(source.entry.shape.elements());
-      inspection.used.push_back(inspected(source.entry, canonical, ""));
-    } else {
-      inspection.ignored.push_back(inspected(source.entry, "", "the computation does not reach it"));
-    }
-  }
+  account_for_tensors(checkpoint, asked.names(), inspection);
   for (const auto& [entry, reason] : checkpoint.ignored)
     inspection.ignored.push_back(inspected(entry, "", reason));
   for (const checkpoint::TensorEntry& entry : checkpoint.unknown) {

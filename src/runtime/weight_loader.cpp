@@ -36,9 +36,9 @@ const checkpoint::TensorSource& WeightLoader::find(const model::NamedShape& tens
          checkpoint_.directory.string(), tensor.name, tensor.shape.to_string());
   }
   const checkpoint::TensorEntry& entry = found->second.entry;
-  if (!(entry.shape == tensor.shape)) {
+  if (!(found->second.shape == tensor.shape)) {
     fail(ErrorCode::model, "{}: tensor {} ({}) has shape {}, the configuration asks for {}",
-         file_of(checkpoint_, found->second), entry.name, tensor.name, entry.shape.to_string(),
+         file_of(checkpoint_, found->second), entry.name, tensor.name, found->second.shape.to_string(),
          tensor.shape.to_string());
   }
   if (entry.dtype != DType::f32 && entry.dtype != DType::f16 && entry.dtype != DType::bf16) {
@@ -87,24 +87,48 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, DType dty
 }
 
 void WeightLoader::read(const checkpoint::TensorSource& source, DType dtype, std::byte* to) {
-  const checkpoint::TensorEntry& entry = source.entry;
-  const std::int64_t n = entry.shape.elements();
-  if (entry.dtype == dtype) {
-    if (to != nullptr) files_[source.file].read(entry.offset, {to, entry.bytes});
+  const std::int64_t n = source.shape.elements();
+  // The same bytes are staged whatever the rows, so the plan needs no look at them.
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  Staging staging;
+  if (source.entry.dtype != dtype) {
+    staging.elements = std::min(n, staged_elements);
+    staging.stored = arena_.array<std::byte>(
+        memory::RegionId::staging, staging.elements * static_cast<std::int64_t>(size_of(source.entry.dtype)));
+    staging.wide = arena_.array<float>(memory::RegionId::staging, staging.elements);
+  }
+  if (to == nullptr) return;
+  if (source.rows.empty()) {
+    read_elements(source, {0, n}, dtype, staging, to);
     return;
   }
-  const std::int64_t block = std::min(n, staged_elements);
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
-  auto* stored = arena_.array<std::byte>(memory::RegionId::staging,
-                                         block * static_cast<std::int64_t>(size_of(entry.dtype)));
-  auto* wide = arena_.array<float>(memory::RegionId::staging, block);
-  if (to == nullptr) return;
-  for (std::int64_t done = 0; done < n; done += block) {
-    const auto count = static_cast<std::size_t>(std::min(block, n - done));
-    const std::span<std::byte> part(stored, count * size_of(entry.dtype));
-    files_[source.file].read(entry.offset + static_cast<Bytes>(done) * size_of(entry.dtype), part);
-    to_f32(entry.dtype, part, {wide, count});
-    from_f32(dtype, {wide, count}, {to + static_cast<Bytes>(done) * size_of(dtype), count * size_of(dtype)});
+  const std::int64_t cols = n / source.shape[0];
+  for (const checkpoint::RowRun& run : source.rows) {
+    // A run of neighbours is read at once, others row by row.
+    const std::int64_t at_once = run.step == 1 ? run.count : 1;
+    for (std::int64_t i = 0; i < run.count; i += at_once) {
+      read_elements(source, {(run.first + i * run.step) * cols, at_once * cols}, dtype, staging, to);
+      to += static_cast<Bytes>(at_once * cols) * size_of(dtype);
+    }
+  }
+}
+
+void WeightLoader::read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
+                                 const Staging& staging, std::byte* to) {
+  const FileReader& file = files_[source.file];
+  const Bytes width = size_of(source.entry.dtype);
+  const Bytes offset = source.entry.offset + static_cast<Bytes>(elements.first) * width;
+  if (staging.stored == nullptr) {
+    file.read(offset, {to, static_cast<Bytes>(elements.count) * width});
+    return;
+  }
+  for (std::int64_t done = 0; done < elements.count; done += staging.elements) {
+    const auto count = static_cast<std::size_t>(std::min(staging.elements, elements.count - done));
+    const std::span<std::byte> part(staging.stored, count * width);
+    file.read(offset + static_cast<Bytes>(done) * width, part);
+    to_f32(source.entry.dtype, part, {staging.wide, count});
+    from_f32(dtype, {staging.wide, count},
+             {to + static_cast<Bytes>(done) * size_of(dtype), count * size_of(dtype)});
   }
 }
 

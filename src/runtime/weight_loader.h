@@ -26,9 +26,24 @@ class WeightLoader : public model::WeightSource {
   Weight constant(std::span<const float> values) override;
 
  private:
+  struct Elements {
+    std::int64_t first;
+    std::int64_t count;
+  };
+  /// Where elements wait for their conversion; without one nothing is staged.
+  struct Staging {
+    std::byte* stored = nullptr;
+    float* wide = nullptr;
+    std::int64_t elements = 0;  ///< room for so many
+  };
+
   const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
   Weight place(std::span<const model::NamedShape> tensors, DType dtype);
+  /// Brings all rows of a tensor to `to` (null in plan mode) as `dtype`.
   void read(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
+  /// Brings neighbouring elements of the stored tensor to `to`.
+  void read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
+                     const Staging& staging, std::byte* to);
 
   const checkpoint::Checkpoint& checkpoint_;
   const Configuration& configuration_;

@@ -1,0 +1,30 @@
+// Where a canonical tensor's values lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "tensor/shape.h"
+
+namespace galago::checkpoint {
+
+/// Rows first, first + step, first + 2 step, ... of a stored tensor.
+struct RowRun {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t step = 1;
+};
+
+/// A canonical tensor made of rows of a stored one.
+struct TensorSource {
+  std::size_t file = 0;  ///< index into Checkpoint::files
+  TensorEntry entry;     ///< the stored tensor
+  Shape shape;           ///< of the canonical tensor
+  /// Its rows in their order, shape[0] in all, each within the stored tensor; empty: the stored tensor as it
+  /// is.
+  std::vector<RowRun> rows;
+};
+
+}  // namespace galago::checkpoint
