@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 #include <string>
 
 #include "galago/galago.h"
@@ -36,6 +37,10 @@ struct Family {
   Tolerance fp16{0.002, 0.002, 0.005};
   Tolerance bf16{0.02, 0.02, 0.04};
 };
+
+void PrintTo(const Family& family, std::ostream* out) {
+  *out << family.folder;
+}
 
 /// Every family with a reference.
 const std::vector<Family>& known_families() {
