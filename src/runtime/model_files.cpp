@@ -56,8 +56,7 @@ std::vector<std::int32_t> end_tokens(const Json& config, const text::Tokenizer& 
   const Json* stated = find_json(config, "tokens.eos");
   if (stated != nullptr && stated->is_array()) ends = stated->get<std::vector<std::int32_t>>();
   if (stated != nullptr && stated->is_number_integer()) ends.push_back(stated->get<std::int32_t>());
-  if (ends.empty() && tokenizer.eos()) ends.push_back(*tokenizer.eos());
-  return ends;
+  return ends.empty() ? tokenizer.end_tokens() : ends;
 }
 
 void check_vocabulary(const ModelFiles& files, const std::string& model) {

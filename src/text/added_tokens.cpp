@@ -46,18 +46,30 @@ Range with_spaces(std::string_view text, Range range, const AddedToken& token, s
 
 }  // namespace
 
+bool is_control(const AddedToken& token) {
+  if (token.special) return true;
+  const std::string_view text = token.content;
+  if (text == "<s>" || text == "</s>") return true;
+  if (text.starts_with("<|")) return text.size() > 4 && text.ends_with("|>");
+  return text.size() > 2 && text.starts_with('[') && text.ends_with(']') &&
+         std::all_of(text.begin() + 1, text.end() - 1, [](char c) {
+           return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '/';
+         });
+}
+
 void TokenFinder::add(const std::string& form, const AddedToken& token) {
   if (form.empty()) return;
-  tokens_.insert_or_assign(form, token);
+  const bool control = is_control(token);
+  tokens_.insert_or_assign(form, Entry{token, control});
   lengths_[static_cast<unsigned char>(form.front())].insert(form.size());
-  has_special_ = has_special_ || token.special;
+  has_control_ = has_control_ || control;
 }
 
 const AddedToken* TokenFinder::token_at(std::string_view text, Range range,
                                         const std::vector<Range>& literal) const {
   const auto found = tokens_.find(std::string(text.substr(range.begin, range.end - range.begin)));
   if (found == tokens_.end()) return nullptr;
-  return found->second.special && overlaps(range, literal) ? nullptr : &found->second;
+  return found->second.control && overlaps(range, literal) ? nullptr : &found->second.token;
 }
 
 TokenFinder::Match TokenFinder::find(std::string_view text, std::size_t from,

@@ -25,6 +25,12 @@ struct AddedToken {
   bool normalized = false;   ///< looked for in the normalised text
 };
 
+/// Whether a token gives a conversation its form: special ones do, and those written like one
+/// ("<|im_start|>",
+/// "[UNUSED_TOKEN_146]", "</s>") even where the files do not call them special. A user's words never become
+/// such a token.
+bool is_control(const AddedToken& token);
+
 /// A token, or text between tokens.
 struct TextPart {
   Range range;
@@ -37,9 +43,9 @@ class TokenFinder {
   /// `form` is how the token's content looks in the text that is searched.
   void add(const std::string& form, const AddedToken& token);
   bool empty() const { return tokens_.empty(); }
-  bool has_special() const { return has_special_; }
+  bool has_control() const { return has_control_; }
 
-  /// All of `text` in parts. A special token must not touch one of the `literal` ranges, which are in order.
+  /// All of `text` in parts. A control token must not touch one of the `literal` ranges, which are in order.
   std::vector<TextPart> split(std::string_view text, const std::vector<Range>& literal) const;
 
  private:
@@ -50,10 +56,14 @@ class TokenFinder {
   Match find(std::string_view text, std::size_t from, const std::vector<Range>& literal) const;
   const AddedToken* token_at(std::string_view text, Range range, const std::vector<Range>& literal) const;
 
-  std::unordered_map<std::string, AddedToken> tokens_;
+  struct Entry {
+    AddedToken token;
+    bool control = false;
+  };
+  std::unordered_map<std::string, Entry> tokens_;
   std::map<unsigned char, std::set<std::size_t, std::greater<>>>
       lengths_;  // by first byte, the longest first
-  bool has_special_ = false;
+  bool has_control_ = false;
 };
 
 }  // namespace galago::text

@@ -16,7 +16,6 @@ constexpr std::ptrdiff_t none = -1;
 struct Symbol {
   std::string_view text;  // empty: merged into the one before it
   std::int32_t id = no_id;
-  bool frozen = false;  // a user-defined piece takes part in no merge
   std::ptrdiff_t previous = none;
   std::ptrdiff_t next = none;
 };
@@ -83,7 +82,6 @@ class Merger {
   void offer(std::ptrdiff_t i) {
     const Symbol& left = at(i);
     const Symbol& right = at(left.next);
-    if (left.frozen || right.frozen) return;
     const std::optional<Offer> found = find(left, right);
     if (!found) return;
     candidates_.push({found->priority, i, left.next, left.text.size() + right.text.size(), found->id});
@@ -120,53 +118,41 @@ std::vector<std::int32_t> byte_tokens(const Vocabulary& vocabulary, std::string_
   return ids;
 }
 
-/// Bytes 0 to length of the user-defined piece that `text` begins with; 0: none.
-std::size_t user_defined_length(const BpeModel& model, std::string_view text) {
-  const auto* scored = std::get_if<ScoredPieces>(&model.merges);
-  if (scored == nullptr) return 0;
-  for (const std::string& piece : scored->user_defined) {
-    if (text.starts_with(piece)) return piece.size();
-  }
-  return 0;
-}
-
-/// One symbol a character, user-defined piece, or byte.
+/// One symbol a character or byte.
 class Splitter {
  public:
   explicit Splitter(const BpeModel& model) : model_(model) {}
 
   std::vector<Symbol> run(std::string_view word) {
     while (!word.empty()) {
-      const std::size_t piece = user_defined_length(model_, word);
-      const std::size_t length = piece > 0 ? piece : utf8_head(word).length;
-      const std::string_view text = word.substr(0, length);
+      const std::string_view text = word.substr(0, utf8_head(word).length);
       if (const auto id = model_.vocabulary.find(text)) {
-        push(text, *id, piece > 0);
+        push(text, *id);
       } else {
         push_unknown(text);
       }
-      word.remove_prefix(length);
+      word.remove_prefix(text.size());
     }
     return std::move(symbols_);
   }
 
  private:
-  void push(std::string_view text, std::int32_t id, bool frozen) { symbols_.push_back({text, id, frozen}); }
+  void push(std::string_view text, std::int32_t id) { symbols_.push_back({text, id}); }
 
   void push_unknown(std::string_view text) {
     if (std::holds_alternative<ScoredPieces>(model_.merges)) {
-      push(text, no_id, false);  // may still be merged into a piece
+      push(text, no_id);  // may still be merged into a piece
       return;
     }
     const auto bytes =
         model_.byte_fallback ? byte_tokens(model_.vocabulary, text) : std::vector<std::int32_t>();
-    for (std::size_t i = 0; i < bytes.size(); ++i) push(text.substr(i, 1), bytes[i], false);
+    for (std::size_t i = 0; i < bytes.size(); ++i) push(text.substr(i, 1), bytes[i]);
     if (!bytes.empty() || !model_.unknown) return;
     if (model_.fuse_unknown && !symbols_.empty() && symbols_.back().id == *model_.unknown) {
       Symbol& last = symbols_.back();
       last.text = {last.text.data(), last.text.size() + text.size()};
     } else {
-      push(text, *model_.unknown, false);
+      push(text, *model_.unknown);
     }
   }
 

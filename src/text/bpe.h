@@ -36,7 +36,6 @@ class RankedMerges {
 /// first.
 struct ScoredPieces {
   std::vector<std::optional<float>> scores;  ///< by id; absent: a piece that no text becomes (control, byte)
-  std::vector<std::string> user_defined;     ///< found before all else, the longest first
 };
 
 struct BpeModel {

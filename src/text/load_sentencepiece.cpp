@@ -1,7 +1,5 @@
 #include "text/load_sentencepiece.h"
 
-#include <algorithm>
-
 #include "base/file_map.h"
 #include "text/sentencepiece_file.h"
 
@@ -19,20 +17,26 @@ AddedToken special_piece(const Piece& piece, std::int32_t id) {
   return token;
 }
 
+/// User-defined pieces are found in the normalised text, before all else.
+void add_user_defined(const Piece& piece, std::int64_t id, TokenizerParts& parts) {
+  AddedToken token;
+  token.content = piece.text;
+  token.id = static_cast<std::int32_t>(id);
+  parts.in_normalized_text.add(piece.text, token);
+}
+
 void add_pieces(const SentencePieceFile& file, const std::string& name, TokenizerParts& parts) {
   ScoredPieces scored;
   for (const Piece& piece : file.pieces) {
     const auto id = static_cast<std::int64_t>(scored.scores.size());
     parts.model.vocabulary.add(piece.text, id, name);
-    const bool from_text = piece.type == PieceType::normal || piece.type == PieceType::user_defined;
+    const bool from_text = piece.type == PieceType::normal;
     scored.scores.push_back(from_text ? std::optional<float>(piece.score) : std::nullopt);
-    if (piece.type == PieceType::user_defined) scored.user_defined.push_back(piece.text);
+    if (piece.type == PieceType::user_defined) add_user_defined(piece, id, parts);
     if (piece.type == PieceType::control || piece.type == PieceType::unknown) {
       parts.add(special_piece(piece, static_cast<std::int32_t>(id)), name);
     }
   }
-  std::stable_sort(scored.user_defined.begin(), scored.user_defined.end(),
-                   [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
   parts.model.merges = std::move(scored);
 }
 

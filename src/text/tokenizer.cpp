@@ -62,7 +62,7 @@ class Encoder {
   /// The literal ranges of a stretch, as they lie in its normalised text.
   std::vector<Range> normalized_literal(const JoinedText& joined, Range range, Place place) const {
     std::vector<Range> literal;
-    if (!parts_.in_normalized_text.has_special()) return literal;
+    if (!parts_.in_normalized_text.has_control()) return literal;
     const auto place_of = [&](std::size_t raw) {
       return normalize(parts_.normalizer, joined.text.substr(range.begin, raw - range.begin), place).size();
     };
@@ -116,6 +116,10 @@ std::optional<std::int32_t> Tokenizer::bos() const {
 }
 std::optional<std::int32_t> Tokenizer::eos() const {
   return parts_->eos;
+}
+std::vector<std::int32_t> Tokenizer::end_tokens() const {
+  if (parts_->ends.empty() && parts_->eos) return {*parts_->eos};
+  return parts_->ends;
 }
 
 std::size_t Tokenizer::size() const {

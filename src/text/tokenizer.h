@@ -46,6 +46,8 @@ class Tokenizer {
   std::optional<std::int32_t> find(std::string_view token) const;
   std::optional<std::int32_t> bos() const;
   std::optional<std::int32_t> eos() const;
+  /// The tokens any of which ends a text, as far as the tokenizer's files say; eos is one of them.
+  std::vector<std::int32_t> end_tokens() const;
   /// One more than the largest id.
   std::size_t size() const;
 

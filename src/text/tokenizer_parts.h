@@ -28,6 +28,7 @@ struct TokenizerParts {
   std::vector<DecodeStep> decoder;
   std::optional<std::int32_t> bos;
   std::optional<std::int32_t> eos;
+  std::vector<std::int32_t> ends;  ///< any of these ends a text, where the file names more than eos
 
   /// What the decoder is given for an id; null for special tokens and ids without one.
   const std::string* shown_token(std::int32_t id) const {

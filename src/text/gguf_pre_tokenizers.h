@@ -1,0 +1,26 @@
+// How the pre-tokenizers that GGUF files name (tokenizer.ggml.pre) split a text into words.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/pre_tokenizer.h"
+
+namespace galago::text {
+
+struct GgufPreTokenizer {
+  std::string_view name;
+  /// One after the other: what matches and what lies between is split further by the next.
+  std::span<const std::string_view> patterns;
+  bool ignore_merges = false;
+  bool add_bos = false;  ///< where the file does not say
+};
+
+/// An empty name is "default". Throws ErrorCode::model naming `file` and the known names.
+const GgufPreTokenizer& gguf_pre_tokenizer(std::string_view name, std::string_view file);
+
+std::vector<PreTokenizeStep> pre_tokenize_steps(const GgufPreTokenizer& pre_tokenizer, std::string_view file);
+
+}  // namespace galago::text
