@@ -23,6 +23,8 @@ struct Workload {
   std::string prompt;         ///< the user's text of the longest request
   std::int64_t n_images = 1;  ///< pictures in one request
   std::int64_t max_new_tokens = 256;
+  std::int64_t text_tokens =
+      64;  ///< of the prompt, for known shapes: they have no tokenizer to count `prompt`
 };
 
 /// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
@@ -30,6 +32,7 @@ enum class LogitRows { last, all };
 
 struct EngineOptions {
   std::filesystem::path model;  ///< a checkpoint directory; empty: the demo model that comes with Galago
+  std::string shape;  ///< for plan_model(): a known shape (known_shape_names()) in place of `model`'s files
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;

@@ -47,9 +47,12 @@ struct Plan {
   MachineCeilings ceilings;
 };
 
-/// Plans without loading: headers and configuration are read, no weight is. Throws Error{model, memory,
-/// usage}.
+/// Plans without loading: headers and configuration are read, no weight is. A known shape is held against
+/// `memory_limit` only, not against this machine. Throws Error{model, memory, usage}.
 Plan plan_model(const EngineOptions& options);
+
+/// Models that can be planned and measured without their files, in alphabetical order.
+std::vector<std::string> known_shape_names();
 
 /// The table that `galago plan` prints, with one line a region and one a phase.
 std::string to_text(const Plan& plan);

@@ -95,12 +95,15 @@ ConfigFiles::ConfigFiles(fs::path directory) : directory_(std::move(directory)) 
   load("config.json");
 }
 
+ConfigFiles::ConfigFiles(std::string label, std::map<std::string, Json> files)
+    : directory_(std::move(label)), files_(std::move(files)), on_disk_(false) {}
+
 const Json& ConfigFiles::load(const std::string& name) {
   const auto known = files_.find(name);
   if (known != files_.end()) return known->second;
   const fs::path path = directory_ / name;
   Json json = Json::object();
-  if (fs::exists(path)) json = parse_json_file(path);
+  if (on_disk_ && fs::exists(path)) json = parse_json_file(path);
   if (!json.is_object()) {
     fail(ErrorCode::model, "{}: is {}, expected an object", path.string(), describe_json(json));
   }

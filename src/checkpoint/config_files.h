@@ -13,6 +13,9 @@ class ConfigFiles {
  public:
   /// Reads config.json; throws ErrorCode::model when it is missing, malformed or no object.
   explicit ConfigFiles(std::filesystem::path directory);
+  /// Files that are not on disk, by name, config.json among them; `label` takes the directory's place in
+  /// messages.
+  ConfigFiles(std::string label, std::map<std::string, Json> files);
 
   struct Found {
     const Json* value = nullptr;  ///< null where the source is absent or JSON's null
@@ -33,6 +36,7 @@ class ConfigFiles {
 
   std::filesystem::path directory_;
   std::map<std::string, Json> files_;
+  bool on_disk_ = true;
 };
 
 /// The family whose description fits config.json. Throws ErrorCode::model naming the architecture that was

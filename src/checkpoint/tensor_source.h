@@ -17,9 +17,12 @@ struct RowRun {
   std::int64_t step = 1;
 };
 
+/// In place of a file's index: the values are invented (checkpoint/shapes.h).
+inline constexpr std::size_t no_file = static_cast<std::size_t>(-1);
+
 /// A canonical tensor made of rows of a stored one.
 struct TensorSource {
-  std::size_t file = 0;  ///< index into Checkpoint::files
+  std::size_t file = 0;  ///< index into Checkpoint::files, or no_file
   TensorEntry entry;     ///< the stored tensor
   Shape shape;           ///< of the canonical tensor
   /// Its rows in their order, shape[0] in all, each within the stored tensor; empty: the stored tensor as it

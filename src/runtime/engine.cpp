@@ -7,12 +7,14 @@
 #include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/shapes.h"
 #include "runtime/executor.h"
 #include "runtime/generation.h"
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
+#include "runtime/shape_model.h"
 
 namespace galago {
 namespace {
@@ -32,10 +34,19 @@ std::unique_ptr<backend::Backend> make_backend(const EngineOptions& options) {
   return backend::make_cpu_backend(options.threads);
 }
 
+runtime::ModelFiles open_files(const EngineOptions& options) {
+  if (!options.shape.empty()) {
+    fail(ErrorCode::usage,
+         "the shape {} has neither weights nor a tokenizer: it can be planned and measured, not run",
+         options.shape);
+  }
+  return runtime::open_model(model_directory(options.model));
+}
+
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.
 struct Prepared {
   explicit Prepared(const EngineOptions& options)
-      : files(runtime::open_model(model_directory(options.model))),
+      : files(open_files(options)),
         backend(make_backend(options)),
         configuration(runtime::configure(options, files.description, prompt_tokens(options))),
         rehearsal(runtime::rehearse(files, configuration, *backend)),
@@ -57,7 +68,22 @@ struct Prepared {
 }  // namespace
 
 Plan plan_model(const EngineOptions& options) {
-  return Prepared(options).plan;
+  if (options.shape.empty()) return Prepared(options).plan;
+  const runtime::Blueprint model = runtime::model_of_shape(options.shape);
+  const std::unique_ptr<backend::Backend> backend = make_backend(options);
+  const runtime::Configuration configuration = runtime::configure(
+      options, model.description,
+      options.workload ? runtime::shape_prompt_length(model.description, *options.workload) : 0);
+  Plan plan = runtime::describe_plan(model, configuration, *backend,
+                                     runtime::rehearse(model, configuration, *backend));
+  if (options.memory_limit > 0) runtime::check_fits(plan, options.memory_limit);
+  return plan;
+}
+
+std::vector<std::string> known_shape_names() {
+  std::vector<std::string> names;
+  for (const checkpoint::KnownShape& shape : checkpoint::known_shapes()) names.push_back(shape.name);
+  return names;
 }
 
 struct Engine::State {

@@ -34,7 +34,7 @@ vision::ImageProcessing image_processing(const Json& config, const std::string& 
 }
 
 /// Pictures must come out of the processing as large as the tower takes them.
-void check_sizes(const ModelFiles& files, const std::string& model) {
+void check_sizes(const Blueprint& files, const std::string& model) {
   const std::int64_t side = files.description.tower->image_size;
   if (files.image->tile.width == side) return;
   fail(ErrorCode::model, "{}: pictures are cut to {} pixels, the vision tower takes {}", model,
@@ -74,20 +74,26 @@ void check_vocabulary(const ModelFiles& files, const std::string& model) {
 
 }  // namespace
 
+Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
+  const std::string model = checkpoint.directory.string();
+  const model::Description description = model::describe(checkpoint.config, model);
+  Blueprint blueprint{std::move(checkpoint), description, {}};
+  if (description.tower) {
+    blueprint.image = image_processing(blueprint.checkpoint.config, model);
+    check_sizes(blueprint, model);
+  }
+  return blueprint;
+}
+
 ModelFiles open_model(const std::filesystem::path& directory) {
   const std::string model = directory.string();
-  checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(directory);
-  const model::Description description = model::describe(checkpoint.config, model);
+  Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory));
   text::Tokenizer tokenizer = text::load_tokenizer(directory);
-  text::ChatFormat chat = text::chat_format(get_string(checkpoint.config, "chat", model));
-  ModelFiles files{std::move(checkpoint), description, std::move(tokenizer), std::move(chat), {}, {}, {}};
-  files.image_token = image_token(files.checkpoint.config, description);
+  text::ChatFormat chat = text::chat_format(get_string(blueprint.checkpoint.config, "chat", model));
+  ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}};
+  files.image_token = image_token(files.checkpoint.config, files.description);
   files.end_tokens = end_tokens(files.checkpoint.config, files.tokenizer);
   check_vocabulary(files, model);
-  if (description.tower) {
-    files.image = image_processing(files.checkpoint.config, model);
-    check_sizes(files, model);
-  }
   return files;
 }
 

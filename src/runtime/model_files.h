@@ -14,15 +14,22 @@
 
 namespace galago::runtime {
 
-struct ModelFiles {
+/// What a model computes and where its weights are: enough to plan and to measure, not to read a prompt.
+struct Blueprint {
   checkpoint::Checkpoint checkpoint;
   model::Description description;
+  std::optional<vision::ImageProcessing> image;  ///< absent for text models
+};
+
+struct ModelFiles : Blueprint {
   text::Tokenizer tokenizer;
   text::ChatFormat chat;
-  std::optional<vision::ImageProcessing> image;  ///< absent for text models
-  std::optional<std::int32_t> image_token;       ///< negative: a mark that is no token of the tokenizer
-  std::vector<std::int32_t> end_tokens;          ///< any of them ends the text
+  std::optional<std::int32_t> image_token;  ///< negative: a mark that is no token of the tokenizer
+  std::vector<std::int32_t> end_tokens;     ///< any of them ends the text
 };
+
+/// Reads the checkpoint's configuration. Throws Error{model}.
+Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint);
 
 /// Throws Error{model}.
 ModelFiles open_model(const std::filesystem::path& directory);

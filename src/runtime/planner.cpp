@@ -25,8 +25,8 @@ PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase,
 
 }  // namespace
 
-Rehearsal rehearse(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend) {
-  Executor executor(files.checkpoint, files.description, configuration, backend, memory::Arena::planning());
+Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend) {
+  Executor executor(model.checkpoint, model.description, configuration, backend, memory::Arena::planning());
   executor.rehearse();
   return {executor.arena().high_water(), executor.ledger()};
 }
@@ -35,19 +35,19 @@ Bytes runtime_bytes() {
   return process_memory().resident_bytes;
 }
 
-Plan describe_plan(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend,
+Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
                    const Rehearsal& rehearsal) {
   Plan plan;
-  plan.model = files.checkpoint.directory.string();
-  plan.family = files.checkpoint.family;
+  plan.model = model.checkpoint.directory.string();
+  plan.family = model.checkpoint.family;
   plan.device = fmt::format("{} ({})", backend.name(), backend.description());
   plan.precision = describe_dtype(configuration.decoder_dtype);
-  plan.tower_precision = files.description.tower ? describe_dtype(configuration.tower_dtype) : "none";
+  plan.tower_precision = model.description.tower ? describe_dtype(configuration.tower_dtype) : "none";
   plan.kv_precision = std::string(name_of(configuration.kv_dtype));
   plan.context = configuration.context;
   plan.prefill_chunk = configuration.prefill_chunk;
   plan.image_tokens =
-      configuration.with_pictures ? configuration.n_tiles * files.description.tokens_per_tile() : 0;
+      configuration.with_pictures ? configuration.n_tiles * model.description.tokens_per_tile() : 0;
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
   for (std::size_t i = 0; i < memory::n_regions; ++i) {

@@ -15,14 +15,14 @@ struct Rehearsal {
 };
 
 /// Exact bytes of each region, and the costs of the planned request.
-Rehearsal rehearse(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend);
+Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend);
 
 /// Bytes outside the arena: the program itself, its libraries, tokenizer and tables. Measured when it is
 /// asked for, so after the model's files were opened.
 Bytes runtime_bytes();
 
 /// Puts a rehearsal into the words of the public plan.
-Plan describe_plan(const ModelFiles& files, const Configuration& configuration, backend::Backend& backend,
+Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
                    const Rehearsal& rehearsal);
 
 /// Throws Error{memory} when the plan is above `limit` bytes (0: what the machine has available).

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "base/fail.h"
+#include "runtime/shape_model.h"
 #include "tensor/convert.h"
 
 namespace galago::runtime {
@@ -113,19 +115,28 @@ void WeightLoader::read(const checkpoint::TensorSource& source, DType dtype, std
   }
 }
 
+void WeightLoader::read_stored(const checkpoint::TensorSource& source, std::int64_t first,
+                               std::span<std::byte> to) const {
+  const checkpoint::TensorEntry& entry = source.entry;
+  if (source.file == checkpoint::no_file) {
+    const std::uint64_t seed = std::hash<std::string>()(entry.name) + static_cast<std::uint64_t>(first);
+    invent_values(entry.shape, entry.dtype, seed, to);
+  } else {
+    files_[source.file].read(entry.offset + static_cast<Bytes>(first) * size_of(entry.dtype), to);
+  }
+}
+
 void WeightLoader::read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
                                  const Staging& staging, std::byte* to) {
-  const FileReader& file = files_[source.file];
   const Bytes width = size_of(source.entry.dtype);
-  const Bytes offset = source.entry.offset + static_cast<Bytes>(elements.first) * width;
   if (staging.stored == nullptr) {
-    file.read(offset, {to, static_cast<Bytes>(elements.count) * width});
+    read_stored(source, elements.first, {to, static_cast<Bytes>(elements.count) * width});
     return;
   }
   for (std::int64_t done = 0; done < elements.count; done += staging.elements) {
     const auto count = static_cast<std::size_t>(std::min(staging.elements, elements.count - done));
     const std::span<std::byte> part(staging.stored, count * width);
-    file.read(offset + static_cast<Bytes>(done) * width, part);
+    read_stored(source, elements.first + done, part);
     to_f32(source.entry.dtype, part, {staging.wide, count});
     from_f32(dtype, {staging.wide, count},
              {to + static_cast<Bytes>(done) * size_of(dtype), count * size_of(dtype)});

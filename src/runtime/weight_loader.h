@@ -44,6 +44,8 @@ class WeightLoader : public model::WeightSource {
   /// Brings neighbouring elements of the stored tensor to `to`.
   void read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
                      const Staging& staging, std::byte* to);
+  /// Elements from `first` on as they are stored; those of a known shape are invented.
+  void read_stored(const checkpoint::TensorSource& source, std::int64_t first, std::span<std::byte> to) const;
 
   const checkpoint::Checkpoint& checkpoint_;
   const Configuration& configuration_;

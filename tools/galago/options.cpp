@@ -8,8 +8,10 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "galago/error.h"
+#include "galago/plan.h"
 #include "size.h"
 
 namespace galago::cli {
@@ -40,6 +42,14 @@ void add_model_option(CLI::App& command, EngineOptions& options) {
           "-m,--model", [&options](const std::string& directory) { options.model = directory; },
           "Checkpoint directory; without it, the demo model")
       ->type_name("DIR");
+}
+
+void add_shape_option(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option("--shape", options.shape,
+                  fmt::format("A known model without its files: {}", fmt::join(known_shape_names(), ", ")))
+      ->excludes("--model")
+      ->type_name("NAME");
 }
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {

@@ -12,6 +12,9 @@ namespace galago::cli {
 /// -m MODEL; nothing: the demo model.
 void add_model_option(CLI::App& command, EngineOptions& options);
 
+/// --shape NAME in place of -m, which must have been added before.
+void add_shape_option(CLI::App& command, EngineOptions& options);
+
 /// How the model is loaded: precision, memory, context, device, threads.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 

@@ -34,6 +34,14 @@ void add_plan(CLI::App& app, Run& run) {
   add_engine_options(*command, arguments->engine);
   command->add_option("-p,--prompt", arguments->workload.prompt, "Plan for this prompt")
       ->capture_default_str();
+  add_shape_option(*command, arguments->engine);
+  command
+      ->add_option("--prompt-tokens", arguments->workload.text_tokens,
+                   "The prompt's length without pictures, with --shape")
+      ->check(CLI::Range(0, 1 << 24))
+      ->needs("--shape")
+      ->type_name("N")
+      ->capture_default_str();
   command
       ->add_option("--max-new-tokens", arguments->workload.max_new_tokens, "and for answers of this length")
       ->check(CLI::Range(1, 1 << 24))
