@@ -23,7 +23,7 @@ import drawing  # noqa: E402  (the generator, found through the line above)
 import scenes  # noqa: E402
 import texts  # noqa: E402
 
-HELD_OUT_SEED = 2_000_000_000_003  # beyond every seed of training, which are seed * 1,000,003 + step
+HELD_OUT_SEED = 2_000_000_000_077  # beyond every seed of training, which are seed * 1,000,003 + step
 THING = re.compile(rf"(?:(small|large) )?({'|'.join(scenes.COLORS)}) ({'|'.join(scenes.SHAPES)})")
 
 

@@ -10,7 +10,7 @@ import texts
 from checkpoint import IMAGE_SIZE, MEAN, N_IMAGE_TOKENS, STD
 from drawing import GRID, UNSURE, draw_scene, patch_labels
 from published import training_set
-from scenes import random_scene, seeded
+from scenes import seeded, training_scene
 from vocabulary import N_PIECES
 
 IGNORED = -100
@@ -120,7 +120,7 @@ class Stream(torch.utils.data.IterableDataset):
             asked = rng.sample(asked, min(3, len(asked)))
             boxes = []
         else:
-            scene = random_scene(rng)
+            scene = training_scene(rng)
             image, boxes = draw_scene(scene, rng)
         row = []
         prompt = texts.CAPTION_PROMPTS[0] if rng.random() < 0.6 else rng.choice(texts.CAPTION_PROMPTS)

@@ -8,7 +8,7 @@ from scenes import Scene, Thing, seeded
 
 SAMPLES = {
     "circle-above-square.png": Scene("pair", [Thing("circle", "red", "small", 0.45, 0.25, 0.2, 0.2),
-                                              Thing("square", "blue", "", 0.52, 0.68, 0.34, 0.34)], "above"),
+                                              Thing("square", "blue", "", 0.52, 0.68, 0.31, 0.31)], "above"),
     "star-left-of-cross.jpg": Scene("pair", [Thing("star", "yellow", "large", 0.27, 0.5, 0.46, 0.46),
                                              Thing("cross", "teal", "small", 0.8, 0.52, 0.2, 0.2)], "left of"),
     "large-triangle.png": Scene("single", [Thing("triangle", "green", "large", 0.5, 0.55, 0.6, 0.6)]),

@@ -70,7 +70,7 @@ def _thing(rng, shapes=SHAPES, biggest=0.55):
     side = _extent(rng, thing.size, biggest)
     thing.width = thing.height = side
     if thing.shape == "rectangle":
-        short = side / rng.uniform(1.5, 2.4)
+        short = side / rng.uniform(1.7, 2.6)
         thing.width, thing.height = (side, short) if rng.random() < 0.5 else (short, side)
     return thing
 
@@ -152,10 +152,18 @@ def text_scene(rng):
 
 def random_scene(rng):
     draw = rng.random()
-    for limit, make in ((0.14, easy_scene), (0.34, single_scene), (0.76, pair_scene), (0.88, count_scene)):
+    for limit, make in ((0.10, easy_scene), (0.32, single_scene), (0.70, pair_scene), (0.80, count_scene)):
         if draw < limit:
             return make(rng)
     return text_scene(rng)
+
+
+def training_scene(rng):
+    """Half of the scenes that leave out what is hardest are drawn anew: squares, rectangles (one is taken for the
+    other) and words."""
+    scene = random_scene(rng)
+    hard = scene.kind == "word" or any(thing.shape in ("square", "rectangle") for thing in scene.things)
+    return scene if hard or rng.random() < 0.5 else random_scene(rng)
 
 
 def seeded(seed):

@@ -95,11 +95,11 @@ def to_device(batch, device):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4700)
     parser.add_argument("--fall", type=int, default=2000, help="the last steps, over which the learning rate falls")
     parser.add_argument("--captions-from", type=int, default=400)
-    parser.add_argument("--questions-from", type=int, default=900)
-    parser.add_argument("--pictures", type=int, default=48, help="per step")
+    parser.add_argument("--questions-from", type=int, default=850)
+    parser.add_argument("--pictures", type=int, default=32, help="per step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=HERE / "work", help="where the run's checkpoints are kept")
     parser.add_argument("--out", type=Path, default=HERE)
