@@ -4,10 +4,10 @@
 
 #include <utility>
 
-#include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/shapes.h"
+#include "runtime/backend_choice.h"
 #include "runtime/executor.h"
 #include "runtime/generation.h"
 #include "runtime/machine.h"
@@ -23,17 +23,6 @@ std::filesystem::path model_directory(const std::filesystem::path& model) {
   return model.empty() ? demo_model() : model;
 }
 
-std::unique_ptr<backend::Backend> make_backend(const EngineOptions& options) {
-  if (options.device != "auto" && options.device != "cpu") {
-    fail(ErrorCode::usage, "device is \"{}\", expected auto or cpu", options.device);
-  }
-  if (options.threads < 0 || options.threads > 1024) {
-    fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
-         options.threads);
-  }
-  return backend::make_cpu_backend(options.threads);
-}
-
 runtime::ModelFiles open_files(const EngineOptions& options) {
   if (!options.shape.empty()) {
     fail(ErrorCode::usage,
@@ -47,7 +36,7 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
 struct Prepared {
   explicit Prepared(const EngineOptions& options)
       : files(open_files(options)),
-        backend(make_backend(options)),
+        backend(runtime::open_backend(options)),
         configuration(runtime::configure(options, files.description, prompt_tokens(options))),
         rehearsal(runtime::rehearse(files, configuration, *backend)),
         plan(runtime::describe_plan(files, configuration, *backend, rehearsal)) {
@@ -70,7 +59,7 @@ struct Prepared {
 Plan plan_model(const EngineOptions& options) {
   if (options.shape.empty()) return Prepared(options).plan;
   const runtime::Blueprint model = runtime::model_of_shape(options.shape);
-  const std::unique_ptr<backend::Backend> backend = make_backend(options);
+  const std::unique_ptr<backend::Backend> backend = runtime::open_backend(options);
   const runtime::Configuration configuration = runtime::configure(
       options, model.description,
       options.workload ? runtime::shape_prompt_length(model.description, *options.workload) : 0);

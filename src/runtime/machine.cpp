@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -19,11 +20,12 @@ struct Probe {
 /// Operations (flops or bytes, as `work` says) per second of the best of several runs.
 double best_rate(backend::Backend& backend, const Probe& probe, double work, double seconds) {
   const auto lay_out = [&](memory::Arena& arena) {
-    Weight weight{arena.array<float>(RegionId::weights, probe.features * probe.width),
-                  DType::f32,
-                  {probe.features, probe.width}};
+    float* const to = arena.array<float>(RegionId::weights, probe.features * probe.width);
+    const Weight weight{to, DType::f32, {probe.features, probe.width}};
     const Matrix x = arena.matrix(RegionId::activations, probe.rows, probe.width);
     const Matrix y = arena.matrix(RegionId::activations, probe.rows, probe.features);
+    // Pages that nobody wrote to are all one page of zeros, which never leaves the cache.
+    if (arena.mode() == memory::Mode::run) std::memset(to, 0, weight.bytes());
     backend::Queue queue(arena.mode());
     backend::Execution exec{arena, queue};
     const auto start = std::chrono::steady_clock::now();
@@ -64,16 +66,21 @@ std::uint64_t proc_bytes(const char* file, const std::string& name) {
 
 }  // namespace
 
-MachineCeilings measure_ceilings(backend::Backend& backend) {
-  const Probe compute{256, 512, 512};  // a megabyte of weights: stays in the second-level caches
-  const Probe stream{1, 2048, 8192};   // 64 MiB of weights: comes from memory
+MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort) {
+  const Probe compute{256, 512, 512};               // a megabyte of weights: stays in the second-level caches
+  const Probe stream{1, 2048, effort.stream_rows};  // 64 MiB of weights or more: comes from memory
   const double flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
   const double bytes = 4.0 * static_cast<double>(stream.width * stream.features);
-  return {best_rate(backend, compute, flops, 0.02), best_rate(backend, stream, bytes, 0.03)};
+  return {best_rate(backend, compute, flops, effort.seconds),
+          best_rate(backend, stream, bytes, effort.seconds)};
 }
 
 ProcessMemory process_memory() {
   return {proc_bytes("/proc/self/status", "VmRSS"), proc_bytes("/proc/self/status", "VmHWM")};
+}
+
+void reset_peak_resident() {
+  std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): resets VmHWM
 }
 
 std::uint64_t available_memory() {

@@ -9,8 +9,14 @@
 
 namespace galago::runtime {
 
-/// Measures the backend's own inner loops on data in cache, and a streaming read, for about 50 ms together.
-MachineCeilings measure_ceilings(backend::Backend& backend);
+/// How long the ceilings are looked for, and over how much memory.
+struct CeilingEffort {
+  std::int64_t stream_rows = 8192;  ///< of 8 KiB each
+  double seconds = 0.025;           ///< for each of the two
+};
+
+/// Measures the backend's own inner loops on data in cache, and a streaming read.
+MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort = {});
 
 /// Resident memory of this process now and at its peak, by the operating system's account.
 struct ProcessMemory {
@@ -18,6 +24,9 @@ struct ProcessMemory {
   std::uint64_t peak_resident_bytes = 0;
 };
 ProcessMemory process_memory();
+
+/// Lets the peak begin anew at what is resident now; where the system does not allow it, the old one stays.
+void reset_peak_resident();
 
 /// Memory of the machine that new work can have without swapping, a cgroup's limit included; 0 where unknown.
 std::uint64_t available_memory();

@@ -24,6 +24,7 @@ enum ExitCode {
   exit_interrupted = 130
 };
 
+void add_bench(CLI::App& app, Run& run);
 void add_caption(CLI::App& app, const Settings& settings, Run& run);
 void add_chat(CLI::App& app, const Settings& settings, Run& run);
 void add_plan(CLI::App& app, Run& run);

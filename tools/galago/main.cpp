@@ -51,6 +51,7 @@ int run_command(int argc, char** argv) {
   add_caption(app, settings, run);
   add_chat(app, settings, run);
   add_plan(app, run);
+  add_bench(app, run);
   add_inspect(app, run);
   add_trace(app, run);
   add_tokenize(app, run);

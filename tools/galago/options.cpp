@@ -52,25 +52,38 @@ void add_shape_option(CLI::App& command, EngineOptions& options) {
       ->type_name("NAME");
 }
 
-void add_engine_options(CLI::App& command, EngineOptions& options) {
-  const std::vector<std::pair<std::string, Precision>> precisions = {{"auto", Precision::automatic},
-                                                                     {"fp32", Precision::fp32},
-                                                                     {"fp16", Precision::fp16},
-                                                                     {"bf16", Precision::bf16}};
-  add_choice(command, "--precision", options.precision, precisions, "Weights of decoder and projector");
-  add_choice(command, "--tower-precision", options.tower_precision, precisions,
+const std::vector<std::pair<std::string, Precision>>& precision_words() {
+  static const std::vector<std::pair<std::string, Precision>> words = {{"auto", Precision::automatic},
+                                                                       {"fp32", Precision::fp32},
+                                                                       {"fp16", Precision::fp16},
+                                                                       {"bf16", Precision::bf16}};
+  return words;
+}
+
+void add_storage_options(CLI::App& command, EngineOptions& options) {
+  add_choice(command, "--tower-precision", options.tower_precision, precision_words(),
              "Weights of the vision tower");
   add_choice<KvPrecision>(
       command, "--kv", options.kv,
       {{"auto", KvPrecision::automatic}, {"fp32", KvPrecision::fp32}, {"fp16", KvPrecision::fp16}},
       "Keys and values");
-  add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
-                          "Where it runs");
+}
+
+void add_memory_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
           "--memory", [&options](const std::string& text) { options.memory_limit = parse_size(text); },
           "Most memory it may plan for, such as 8GiB or 500MB")
       ->type_name("SIZE");
+}
+
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+  add_choice(command, "--precision", options.precision, precision_words(),
+             "Weights of decoder and projector");
+  add_storage_options(command, options);
+  add_memory_option(command, options);
+  add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
+                          "Where it runs");
   command
       .add_option("--context", options.context, "Tokens of prompt and answer; default: what the work needs")
       ->check(CLI::Range(1, 1 << 24))

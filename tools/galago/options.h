@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "galago/image.h"
 #include "galago/options.h"
@@ -14,6 +16,15 @@ void add_model_option(CLI::App& command, EngineOptions& options);
 
 /// --shape NAME in place of -m, which must have been added before.
 void add_shape_option(CLI::App& command, EngineOptions& options);
+
+/// The words of --precision; the first is the default.
+const std::vector<std::pair<std::string, Precision>>& precision_words();
+
+/// --tower-precision, --kv.
+void add_storage_options(CLI::App& command, EngineOptions& options);
+
+/// --memory.
+void add_memory_option(CLI::App& command, EngineOptions& options);
 
 /// How the model is loaded: precision, memory, context, device, threads.
 void add_engine_options(CLI::App& command, EngineOptions& options);

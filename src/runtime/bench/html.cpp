@@ -1,0 +1,162 @@
+// A benchmark as one page: tables and bar charts as inline SVG, nothing fetched, readable in light and dark.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "galago/bench.h"
+#include "runtime/bench/words.h"
+
+namespace galago {
+namespace {
+
+constexpr const char* style = R"(
+:root { color-scheme: light dark; --bar: #2f6f9f; --second: #c77f2f; --rule: #8886; }
+@media (prefers-color-scheme: dark) { :root { --bar: #6fb1e0; --second: #e6ab66; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--rule); }
+th:first-child, td:first-child { text-align: left; }
+svg { display: block; width: 100%; height: auto; margin: 1rem 0; }
+svg text { fill: currentColor; font: 13px system-ui, sans-serif; }
+.bar { fill: var(--bar); } .second { fill: var(--second); } .warn { font-weight: bold; }
+)";
+
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      default:
+        // XML knows no other control characters.
+        result += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
+    }
+  }
+  return result;
+}
+
+struct Bar {
+  std::string label;
+  double value;
+  std::string text;
+  const char* colour = "bar";
+};
+
+/// Horizontal bars on one scale from zero.
+std::string bar_chart(const std::string& title, const std::vector<Bar>& bars) {
+  constexpr int row = 24, left = 170, width = 440, total = 760;
+  double longest = 0;
+  for (const Bar& bar : bars) longest = std::max(longest, bar.value);
+  if (!(longest > 0)) return {};
+  const int height = row * (static_cast<int>(bars.size()) + 1);
+  std::string svg = fmt::format(
+      R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}"><text x="0" y="16" font-weight="bold">{}</text>)",
+      total, height, escaped(title), escaped(title));
+  int y = row;
+  for (const Bar& bar : bars) {
+    const double length = width * bar.value / longest;
+    svg += fmt::format(
+        R"(<text x="0" y="{0}">{1}</text><rect class="{2}" x="{3}" y="{4}" width="{5:.1f}" height="{6}"/>)"
+        R"(<text x="{7:.1f}" y="{0}">{8}</text>)",
+        y + 16, escaped(bar.label), bar.colour, left, y + 3, length, row - 6, left + length + 6,
+        escaped(bar.text));
+    y += row;
+  }
+  return svg + "</svg>\n";
+}
+
+std::string stage_row(const BenchStage& stage) {
+  if (stage.disturbed) {
+    return fmt::format(
+        R"(<tr><td>{}</td><td colspan="4" class="warn">disturbed: the runs differ by {:.0f} % of their median</td></tr>)"
+        "\n",
+        escaped(stage.name), stage.spread * 100);
+  }
+  const double per_item = stage.unit == "byte" ? stage.seconds : stage.seconds / stage.items;
+  return fmt::format(
+      "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f} %</td><td>{}</td></tr>\n", escaped(stage.name),
+      runtime::time_text(per_item), escaped(runtime::rate_text(stage)), stage.spread * 100,
+      stage.roofline_seconds > 0 ? fmt::format("{:.0f} %", stage.roofline_fraction() * 100) : "-");
+}
+
+std::string time_chart(const BenchResult& result) {
+  std::vector<Bar> bars;
+  for (const BenchStage& stage : result.stages) {
+    if (stage.disturbed || stage.name == "load" || stage.name == "caption" || stage.name == "answer")
+      continue;
+    bars.push_back({stage.name, stage.seconds, runtime::time_text(stage.seconds)});
+    if (stage.roofline_seconds > 0) {
+      bars.push_back({"  at the ceilings", stage.roofline_seconds, runtime::time_text(stage.roofline_seconds),
+                      "second"});
+    }
+  }
+  return bar_chart("Where one request's time goes, beside the least it could take", bars);
+}
+
+std::string memory_chart(const BenchResult& result) {
+  std::vector<Bar> bars;
+  for (const RegionUse& region : result.regions) {
+    bars.push_back({region.name + ", planned", static_cast<double>(region.planned),
+                    runtime::mebibytes_text(region.planned), "second"});
+    bars.push_back({region.name + ", measured", static_cast<double>(region.high_water),
+                    runtime::mebibytes_text(region.high_water)});
+  }
+  bars.push_back({"process, planned", static_cast<double>(result.planned_peak_bytes),
+                  runtime::mebibytes_text(result.planned_peak_bytes), "second"});
+  bars.push_back({"process, measured", static_cast<double>(result.measured_peak_bytes),
+                  runtime::mebibytes_text(result.measured_peak_bytes)});
+  return bar_chart("Peak memory", bars);
+}
+
+std::string result_section(const BenchResult& result, std::size_t number) {
+  std::string html = fmt::format("<h2>{}. {}</h2>\n", number, escaped(runtime::key_of(result)));
+  if (!result.error.empty()) return html + fmt::format("<p class=\"warn\">{}</p>\n", escaped(result.error));
+  html += fmt::format(
+      "<p>{}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} GFLOP/s. {} tiles, {} image tokens; {} "
+      "runs.</p>\n",
+      escaped(result.machine.cpu), escaped(result.machine.device), result.machine.copy_bytes_per_second / 1e9,
+      result.machine.read_bytes_per_second / 1e9, result.machine.flops_per_second / 1e9, result.tiles,
+      result.image_tokens, result.repeats);
+  html += "<table><tr><th>stage</th><th>per item</th><th>rate</th><th>spread</th><th>of roofline</th></tr>\n";
+  for (const BenchStage& stage : result.stages) html += stage_row(stage);
+  html += "</table>\n";
+  return html + time_chart(result) + memory_chart(result);
+}
+
+/// One bar a configuration, where there are several to compare.
+std::string overview(const BenchReport& report, const std::string& stage_name) {
+  std::vector<Bar> bars;
+  for (std::size_t i = 0; i < report.results.size(); ++i) {
+    for (const BenchStage& stage : report.results[i].stages) {
+      if (stage.name != stage_name || stage.disturbed) continue;
+      bars.push_back({fmt::format("configuration {}", i + 1), stage.rate(), runtime::rate_text(stage)});
+    }
+  }
+  return bars.size() < 2 ? std::string() : bar_chart(stage_name, bars);
+}
+
+}  // namespace
+
+std::string to_html(const BenchReport& report) {
+  std::string html = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n";
+  html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
+  html += fmt::format("<title>galago bench</title><style>{}</style></head><body>\n", style);
+  html += fmt::format("<h1>galago bench</h1>\n<p>galago {}, {}</p>\n", escaped(report.version),
+                      escaped(report.date));
+  for (const char* stage : {"caption", "encode", "prefill", "decode"}) html += overview(report, stage);
+  for (std::size_t i = 0; i < report.results.size(); ++i) html += result_section(report.results[i], i + 1);
+  return html + "</body></html>\n";
+}
+
+}  // namespace galago

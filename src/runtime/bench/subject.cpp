@@ -1,0 +1,179 @@
+#include "runtime/bench/subject.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/cpu_features.h"
+#include "base/fail.h"
+#include "galago/image.h"
+#include "runtime/backend_choice.h"
+#include "runtime/bench/machine.h"
+#include "runtime/machine.h"
+#include "runtime/sampler.h"
+#include "runtime/shape_model.h"
+#include "vision/made_up_picture.h"
+#include "vision/process.h"
+
+namespace galago::runtime {
+namespace {
+
+constexpr std::int64_t default_prompt_beside_picture = 64;
+constexpr std::int64_t default_prompt_alone = 512;
+
+Blueprint open_blueprint(const EngineOptions& options) {
+  if (!options.shape.empty()) return model_of_shape(options.shape);
+  return draw_blueprint(checkpoint::open_checkpoint(options.model.empty() ? demo_model() : options.model));
+}
+
+/// The options with everything settled that depends on the model.
+BenchOptions settle(BenchOptions options, const Blueprint& model) {
+  if (options.repeats < 1 || options.warmup < 0 || options.new_tokens < 1 || options.prompt_tokens < 0) {
+    fail(ErrorCode::usage,
+         "{} repeats, {} warm-up runs, {} prompt and {} new tokens were asked for, expected 1, 0, 0 and 1 at "
+         "least",
+         options.repeats, options.warmup, options.prompt_tokens, options.new_tokens);
+  }
+  if (options.picture && (options.picture->width < 1 || options.picture->height < 1 ||
+                          options.picture->width > 16384 || options.picture->height > 16384)) {
+    fail(ErrorCode::usage, "the picture is {}x{}, expected 1 to 16384 pixels a side", options.picture->width,
+         options.picture->height);
+  }
+  if (!model.description.tower) options.picture.reset();
+  if (options.prompt_tokens == 0) {
+    options.prompt_tokens = options.picture ? default_prompt_beside_picture : default_prompt_alone;
+  }
+  options.engine.workload = Workload{"", options.picture ? 1 : 0, options.new_tokens, options.prompt_tokens};
+  return options;
+}
+
+double roofline_between(const backend::Ledger& from, const backend::Ledger& to, const BenchMachine& machine) {
+  const MachineCeilings ceilings{machine.flops_per_second, machine.read_bytes_per_second};
+  double seconds = 0;
+  for (std::size_t phase = 0; phase < backend::n_phases; ++phase) {
+    for (std::size_t op = 0; op < backend::n_ops; ++op) {
+      const backend::Cost& before = from.costs[phase][op];
+      const backend::Cost& after = to.costs[phase][op];
+      seconds += roofline_seconds({after.flops - before.flops, after.bytes_read - before.bytes_read,
+                                   after.bytes_written - before.bytes_written},
+                                  ceilings);
+    }
+  }
+  return seconds;
+}
+
+}  // namespace
+
+Subject::Subject(const BenchOptions& options)
+    : model_(open_blueprint(options.engine)), backend_(open_backend(options.engine)) {
+  options_ = settle(options, model_);
+  const Workload& workload = *options_.engine.workload;
+  const std::int64_t prompt_tokens = shape_prompt_length(model_.description, workload);
+  image_tokens_ = prompt_tokens - workload.text_tokens;
+  configuration_ = configure(options_.engine, model_.description, prompt_tokens);
+  if (configuration_.context < prompt_tokens + options_.new_tokens) {
+    fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
+         options_.new_tokens, configuration_.context);
+  }
+  rehearsal_ = rehearse(model_, configuration_, *backend_);
+  plan_ = describe_plan(model_, configuration_, *backend_, rehearsal_);
+  check_fits(plan_, options_.engine.memory_limit);
+
+  if (options_.picture) {
+    jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});
+  }
+  for (std::int64_t i = 0; i < image_tokens_; ++i) prompt_.push_back(static_cast<std::int32_t>(-1 - i));
+  for (std::int64_t i = 0; i < workload.text_tokens; ++i) {
+    // Tokens from all over the vocabulary, so that their embeddings are not in the cache by chance.
+    prompt_.push_back(static_cast<std::int32_t>(i * 7919 % model_.description.decoder.vocab_size));
+  }
+  pages_.resize(static_cast<std::size_t>(configuration_.n_pages()));
+  std::iota(pages_.begin(), pages_.end(), 0);
+}
+
+void Subject::measure_ceilings() {
+  machine_ =
+      measure_machine(*backend_, options_.engine.threads > 0 ? options_.engine.threads : usable_cores());
+}
+
+void Subject::load() {
+  executor_.reset();
+  const Clock::time_point start = Clock::now();
+  executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
+                    memory::Arena::reserved(rehearsal_.regions));
+  // The weights of a shape come from a generator: how long that takes tells nothing about loading.
+  if (!options_.engine.shape.empty()) return;
+  const auto bytes =
+      static_cast<double>(rehearsal_.regions[static_cast<std::size_t>(memory::RegionId::weights)]);
+  record("load", "byte", bytes, {start, {}}, {Clock::now(), {}});
+}
+
+void Subject::forget() {
+  stages_.clear();
+}
+
+Subject::Mark Subject::mark() const {
+  return {Clock::now(), executor_->ledger()};
+}
+
+void Subject::record(const char* name, const char* unit, double items, const Mark& from, const Mark& to) {
+  const auto is_it = [name](const StageRuns& stage) { return stage.name == name; };
+  auto stage = std::find_if(stages_.begin(), stages_.end(), is_it);
+  if (stage == stages_.end()) {
+    stage = stages_.insert(stages_.end(),
+                           {name, unit, items, {}, roofline_between(from.costs, to.costs, machine_)});
+  }
+  stage->seconds.push_back(std::chrono::duration<double>(to.time - from.time).count());
+}
+
+void Subject::see_picture() {
+  const Mark start = mark();
+  const Image picture = decode_image(jpeg_, "the made-up picture");
+  const Mark decoded = mark();
+  record("decode picture", "picture", 1, start, decoded);
+  vision::process(picture, *model_.image, executor_->pixels());
+  const Mark resized = mark();
+  record("resize", "picture", 1, decoded, resized);
+
+  std::optional<Mark> features;
+  executor_->encode([&](std::string_view /*stage*/, const Matrix& /*values*/) {
+    if (!features) features = mark();
+  });
+  const auto tiles = static_cast<double>(configuration_.n_tiles);
+  record("encode", "tile", tiles, resized, *features);
+  record("project", "tile", tiles, *features, mark());
+}
+
+void Subject::prefill() {
+  const auto length = static_cast<std::int64_t>(prompt_.size());
+  const Mark start = mark();
+  for (std::int64_t done = 0; done < length; done += configuration_.prefill_chunk) {
+    const std::int64_t n = std::min(configuration_.prefill_chunk, length - done);
+    const Matrix logits = executor_->step(
+        backend::Phase::prefill,
+        std::span(prompt_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
+        {0, n, done, pages_}, done + n == length ? 1 : 0);
+    if (done + n == length) next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
+  }
+  record("prefill", "token", static_cast<double>(length), start, mark());
+}
+
+void Subject::decode() {
+  const auto length = static_cast<std::int64_t>(prompt_.size());
+  const Mark start = mark();
+  for (std::int64_t i = 0; i < options_.new_tokens; ++i) {
+    const Matrix logits =
+        executor_->step(backend::Phase::decode, {&next_token_, 1}, {0, 1, length + i, pages_}, 1);
+    next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
+  }
+  record("decode", "token", static_cast<double>(options_.new_tokens), start, mark());
+}
+
+void Subject::run() {
+  const Mark start = mark();
+  if (options_.picture) see_picture();
+  prefill();
+  decode();
+  record(options_.picture ? "caption" : "answer", options_.picture ? "picture" : "request", 1, start, mark());
+}
+
+}  // namespace galago::runtime

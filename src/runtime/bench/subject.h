@@ -1,0 +1,79 @@
+// What a benchmark measures: a model in its arena, and the planned request in its stages.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "galago/bench.h"
+#include "runtime/executor.h"
+#include "runtime/model_files.h"
+#include "runtime/planner.h"
+
+namespace galago::runtime {
+
+/// The counted runs of one stage.
+struct StageRuns {
+  std::string name;
+  std::string unit;
+  double items = 0;             ///< in one run
+  std::vector<double> seconds;  ///< of each run
+  double roofline_seconds = 0;  ///< of one run
+};
+
+class Subject {
+ public:
+  /// Opens and plans; nothing is loaded yet. Throws as Engine does.
+  explicit Subject(const BenchOptions& options);
+
+  void measure_ceilings();
+  /// Loads the model, or loads it again. The memory of the time before is given back first.
+  void load();
+  /// The whole request once, stage by stage.
+  void run();
+  /// Forgets the runs up to now.
+  void forget();
+
+  const BenchOptions& options() const { return options_; }
+  const Blueprint& model() const { return model_; }
+  const Configuration& configuration() const { return configuration_; }
+  const Plan& plan() const { return plan_; }
+  const BenchMachine& machine() const { return machine_; }
+  const Executor& executor() const { return *executor_; }
+  const std::vector<StageRuns>& stages() const { return stages_; }
+  std::int64_t image_tokens() const { return image_tokens_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  /// The moment and the costs up to it.
+  struct Mark {
+    Clock::time_point time;
+    backend::Ledger costs;
+  };
+
+  Mark mark() const;
+  /// Adds a run of the stage from one mark to the other.
+  void record(const char* name, const char* unit, double items, const Mark& from, const Mark& to);
+  void see_picture();
+  void prefill();
+  void decode();
+
+  BenchOptions options_;
+  Blueprint model_;
+  std::unique_ptr<backend::Backend> backend_;
+  std::int64_t image_tokens_ = 0;
+  Configuration configuration_;
+  Rehearsal rehearsal_;
+  Plan plan_;
+  BenchMachine machine_;
+  std::optional<Executor> executor_;
+  std::vector<std::byte> jpeg_;
+  std::vector<std::int32_t> prompt_;    // as model::DecoderStep takes it
+  std::vector<backend::PageId> pages_;  // in order
+  std::int32_t next_token_ = 0;
+  std::vector<StageRuns> stages_;
+};
+
+}  // namespace galago::runtime

@@ -1,0 +1,23 @@
+// How benchmarks put numbers and configurations into words, the same in every output.
+#pragma once
+
+#include <string>
+
+#include "galago/bench.h"
+
+namespace galago::runtime {
+
+/// "shape llava-1.1b, fp16, 2 threads, 1024x768, prompt 640, new 32": the same for the same configuration on
+/// any machine, so that reports can be laid side by side.
+std::string key_of(const BenchResult& result);
+
+/// "12.3 ms", "1.25 s"
+std::string time_text(double seconds);
+
+/// "18.3 tokens/s", "4.1 pictures/min", "2.3 GB/s"
+std::string rate_text(const BenchStage& stage);
+
+/// "512.0 MiB"
+std::string mebibytes_text(std::uint64_t bytes);
+
+}  // namespace galago::runtime
