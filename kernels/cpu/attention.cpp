@@ -18,7 +18,8 @@ struct Queries {
   alignas(64) float scores[n_queries][max_block_keys];
   float highest[n_queries];       // largest score so far
   float total[n_queries];         // sum of e^(score - highest)
-  std::int64_t limit[n_queries];  // positions that the query sees; 0 for a place that is not taken
+  std::int64_t start[n_queries];  // the query sees positions [start, limit)
+  std::int64_t limit[n_queries];  // 0 for a place that is not taken
 };
 
 /// scores [n_queries][count] = q keys^T
@@ -42,19 +43,22 @@ void score_block(Queries& queries, const KeyValues& block, std::int64_t head_siz
   }
 }
 
-/// Turns one query's scores into weights, and moves its sums to the new highest score. Returns the factor of
-/// the move.
-float weigh_scores(Queries& queries, int i, std::int64_t visible, std::int64_t count) {
+/// Turns one query's scores of positions [hidden, visible) of a block into weights, and moves its sums to the
+/// new highest score. Returns the factor of the move.
+float weigh_scores(Queries& queries, int i, std::int64_t hidden, std::int64_t visible, std::int64_t count) {
   float* scores = queries.scores[i];
   float highest = queries.highest[i];
-  for (std::int64_t t = 0; t < visible; ++t) highest = scores[t] > highest ? scores[t] : highest;
+  for (std::int64_t t = hidden; t < visible; ++t) highest = scores[t] > highest ? scores[t] : highest;
+  for (std::int64_t t = 0; t < hidden; ++t) scores[t] = highest;
   for (std::int64_t t = visible; t < max_block_keys; ++t) scores[t] = highest;
   Vec total = set1(0);
   for (std::int64_t t = 0; t < count; t += width) {
-    // Positions beyond the limit weigh nothing.
+    // Positions that the query does not see weigh nothing.
     float masked[width];
     store(masked, exp(sub(load(scores + t), set1(highest))));
-    for (int lane = 0; lane < width; ++lane) masked[lane] = t + lane < visible ? masked[lane] : 0;
+    for (int lane = 0; lane < width; ++lane) {
+      masked[lane] = t + lane >= hidden && t + lane < visible ? masked[lane] : 0;
+    }
     total = add(total, load(masked));
     store(scores + t, load(masked));
   }
@@ -96,11 +100,12 @@ void attend_block(Queries& queries, const KeyValues& block, std::int64_t positio
   for (int i = 0; i < n_queries; ++i) {
     std::int64_t visible = queries.limit[i] - position;
     visible = visible < 0 ? 0 : (visible > block.count ? block.count : visible);
-    if (visible == 0) {
+    const std::int64_t hidden = queries.start[i] > position ? queries.start[i] - position : 0;
+    if (visible <= hidden) {
       for (float& score : queries.scores[i]) score = 0;
       factors[i] = 1;
     } else {
-      factors[i] = weigh_scores(queries, i, visible, block.count);
+      factors[i] = weigh_scores(queries, i, hidden, visible, block.count);
     }
   }
   add_values<Type>(queries, block, head_size, factors);
@@ -136,6 +141,7 @@ void begin(Queries& queries, const Attention& op, std::int64_t first, std::int64
     queries.total[i] = 0;
     const std::int64_t row = op.first_row + (first + i) / op.group;
     queries.limit[i] = taken ? op.first_limit + row * op.limit_step : 0;
+    queries.start[i] = op.window > 0 && queries.limit[i] > op.window ? queries.limit[i] - op.window : 0;
   }
 }
 
@@ -157,7 +163,9 @@ void attention(const Attention& op) {
     const std::int64_t count = total - first < n_queries ? total - first : n_queries;
     begin(queries, op, first, count);
     const std::int64_t end = queries.limit[count - 1];
-    for (std::int64_t position = 0; position < end; position += op.blocks.count) {
+    // Blocks that lie before every query's window are not read. The first query's begins first.
+    const std::int64_t begin_at = queries.start[0] / op.blocks.count * op.blocks.count;
+    for (std::int64_t position = begin_at; position < end; position += op.blocks.count) {
       const KeyValues block = block_at(op, position, end - position);
       if (block.element == Element::f32) {
         attend_block<F32>(queries, block, position, op.head_size);

@@ -74,6 +74,7 @@ struct Attention {
   KeyValues blocks;           // the first block; the others follow as block_at says
   const std::int32_t* pages;  // block b is page pages[b]; null: blocks follow each other in memory
   std::int64_t page_stride;   // bytes from page to page
+  std::int64_t window = 0;    // each query sees the last `window` of its positions; 0: all of them
 };
 
 struct KernelTable {

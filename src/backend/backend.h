@@ -51,7 +51,8 @@ struct Heads {
   std::int64_t n_heads;
   std::int64_t n_kv_heads;
   std::int64_t head_size;
-  float scale;  ///< applied to q k^T, usually 1 / sqrt(head_size)
+  float scale;              ///< applied to q k^T, usually 1 / sqrt(head_size)
+  std::int64_t window = 0;  ///< positions that a causal query sees, its own included; 0: all up to its own
 };
 
 /// One layer's part of the KV pages. Page p of the layer begins at base + p * page_stride and holds the keys
@@ -71,6 +72,8 @@ struct SequenceRows {
   std::int64_t n_rows;
   std::int64_t first_position;
   std::span<const PageId> pages;
+  std::int64_t length = 0;  ///< of the sequence as far as it is known, which rows of later steps may
+                            ///< complete; 0: up to these rows
 };
 
 class Backend {
@@ -107,13 +110,16 @@ class Backend {
   virtual void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                            const Matrix& image_embeddings, const Matrix& y) = 0;
 
-  /// table [rows, head_size]: cosines, then sines of position * inverse_frequencies, times `scale`, for each
-  /// row of the step.
+  /// frequencies [count] = base ^ (-2 i / dimensions), in FP32.
+  virtual void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
+                                std::span<float> frequencies) = 0;
+  /// table [rows, 2 * frequencies]: cosines, then sines of position * inverse_frequencies, times `scale`, for
+  /// each row of the sequences.
   virtual void rope_table(Execution& exec, std::span<const SequenceRows> sequences,
                           const Weight& inverse_frequencies, float scale, const Matrix& table) = 0;
-  /// Rotates every head of x [rows, n * head_size] in place, element i with i + head_size / 2
-  /// (arXiv:2104.09864).
-  virtual void rope(Execution& exec, const Matrix& x, const Matrix& table) = 0;
+  /// Rotates the first table.cols elements of every head of x [rows, n * head_size] in place, element i with
+  /// i + table.cols / 2 (arXiv:2104.09864).
+  virtual void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) = 0;
   /// Stores k and v [rows, n_kv_heads * head_size] of each sequence's rows into its pages.
   virtual void append_kv(Execution& exec, const Matrix& k, const Matrix& v,
                          std::span<const SequenceRows> sequences, const Heads& heads,

@@ -23,6 +23,7 @@ Json translate(const Json& values, const Json& found, const std::string& label) 
 std::optional<Json> look_up(ConfigFiles& files, const std::string& key, const ConfigRule& rule) {
   for (const std::string& source : rule.from) {
     const ConfigFiles::Found found = files.find(source);
+    if (found.is_null && rule.if_null) return checked_value(key, *rule.if_null, key);
     if (!found.value) continue;
     const std::string label = found.file + ": " + found.key;
     const Json value = rule.values.is_null() ? *found.value : translate(rule.values, *found.value, label);

@@ -128,6 +128,13 @@ void add_separate_tower(Checkpoint& checkpoint, const Family& family, ConfigFile
   add_weights(checkpoint, tower_only, *search.found);
 }
 
+/// Where the configuration does not say whether the output is tied to the embeddings, it is if it has no
+/// tensor of its own.
+void settle_tied_embeddings(Checkpoint& checkpoint) {
+  Json& tied = checkpoint.config["decoder"]["tied_embeddings"];
+  if (tied.is_null()) tied = !checkpoint.tensors.contains("decoder.output.weight");
+}
+
 }  // namespace
 
 Checkpoint open_checkpoint(const fs::path& directory) {
@@ -146,6 +153,7 @@ Checkpoint open_checkpoint(const fs::path& directory) {
     checkpoint.config = canonical_config(files, family);
     add_weights(checkpoint, family, directory);
     add_separate_tower(checkpoint, family, files);
+    settle_tied_embeddings(checkpoint);
     return checkpoint;
   } catch (const Error& error) {
     // A part of the model that cannot be read is a model that cannot be loaded.

@@ -125,8 +125,8 @@ ConfigFiles::Found ConfigFiles::find(const std::string& source) {
     }
   }
   const Json* value = find_json(json, key);
-  if (value && value->is_null()) value = nullptr;
-  return {value, (directory_ / file).string(), key};
+  const bool is_null = value && value->is_null();
+  return {is_null ? nullptr : value, (directory_ / file).string(), key, is_null};
 }
 
 void ConfigFiles::supply(const std::string& key, const Json& value) {

@@ -21,6 +21,7 @@ class ConfigFiles {
     const Json* value = nullptr;  ///< null where the source is absent or JSON's null
     std::string file;             ///< path, for messages
     std::string key;              ///< dotted, without the file
+    bool is_null = false;         ///< the source is there and null
   };
   /// The value of a source: "key" of config.json, or "file.json:key". A file that is not there has no keys.
   Found find(const std::string& source);

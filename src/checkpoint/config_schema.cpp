@@ -11,7 +11,7 @@
 namespace galago::checkpoint {
 namespace {
 
-enum class Kind { integer, number, flag, word, token, tokens, triple, scaling };
+enum class Kind { integer, number, flag, word, words, token, tokens, triple, scaling };
 
 struct Type {
   Kind kind;
@@ -37,10 +37,16 @@ const std::map<std::string, Type>& schema() {
       {"decoder.rope_theta", {Kind::number, 1, 1e12}},
       {"decoder.rope_scaling", {Kind::scaling, 0, 0, true}},
       {"decoder.max_context", {Kind::integer, 1, longest}},
-      {"decoder.tied_embeddings", {Kind::flag}},
+      {"decoder.tied_embeddings", {Kind::flag, 0, 0, true}},
+      {"decoder.rope_original_context", {Kind::integer, 2, longest, true}},
+      {"decoder.partial_rotary", {Kind::number, 0, 1}},
       {"decoder.sliding_window", {Kind::integer, 1, longest, true}},
+      {"decoder.windowed", {Kind::flag}},
+      {"decoder.first_windowed_layer", {Kind::integer, 0, 4096}},
+      {"decoder.layer_types", {Kind::words, 0, 0, true}},
       {"decoder.activation", {Kind::word}},
       {"decoder.attention_bias", {Kind::flag}},
+      {"decoder.attention_out_bias", {Kind::flag}},
       {"tower.hidden_size", {Kind::integer, 1, widest}},
       {"tower.mlp_size", {Kind::integer, 1, widest}},
       {"tower.n_layers", {Kind::integer, 1, 4096}},
@@ -87,6 +93,14 @@ Json check_number(const Json& value, const Type& type, const std::string& label)
   return value;
 }
 
+Json check_words(const Json& value, const std::string& label) {
+  if (!value.is_array()) refuse(label, value, "a list of strings");
+  for (const Json& word : value) {
+    if (!word.is_string()) refuse(label, word, "a string");
+  }
+  return value;
+}
+
 /// One id; old configurations write -1 for "none".
 Json check_token(const Json& value, const Type& type, const std::string& label) {
   if (type.may_be_null && value == -1) return nullptr;
@@ -114,8 +128,8 @@ bool is_finite_number(const Json& value) {
   return value.is_number() && std::isfinite(value.get<double>());
 }
 
-/// Rotary scaling under one spelling: {"type": name, numbers and lists of numbers as found}; "default" is
-/// null.
+/// Rotary scaling under one spelling: {"type": name, numbers, flags and lists of numbers as found};
+/// "default" is null.
 Json check_scaling(const Json& value, const std::string& label) {
   if (!value.is_object()) refuse(label, value, "an object or null");
   Json scaling = Json::object();
@@ -131,7 +145,7 @@ Json check_scaling(const Json& value, const std::string& label) {
           refuse(fmt::format("{}.{}", label, printable(key)), number, "a number");
       }
       scaling[key] = part;
-    } else if (key != "rope_theta" && is_finite_number(part)) {
+    } else if (part.is_boolean() || (key != "rope_theta" && is_finite_number(part))) {
       scaling[key] = part;
     }
   }
@@ -157,6 +171,8 @@ Json checked_value(const std::string& canonical_key, const Json& value, const st
     case Kind::word:
       if (!value.is_string()) refuse(label, value, "a string");
       return value;
+    case Kind::words:
+      return check_words(value, label);
     case Kind::token:
       return check_token(value, type, label);
     case Kind::tokens:

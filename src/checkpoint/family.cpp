@@ -46,13 +46,14 @@ Strings expand(const std::string& text, const Prefixes& prefixes, std::string_vi
 }
 
 ConfigRule parse_rule(const Json& json, const Prefixes& prefixes, std::string_view where) {
-  check_keys(json, {"from", "values", "default", "default_same_as", "default_quotient"}, where);
+  check_keys(json, {"from", "values", "default", "null", "default_same_as", "default_quotient"}, where);
   ConfigRule rule;
   for (const std::string& source : json.value("from", Strings{})) {
     for (std::string& key : expand(source, prefixes, where)) rule.from.push_back(std::move(key));
   }
   if (json.contains("values")) rule.values = json.at("values");
   if (json.contains("default")) rule.fallback = json.at("default");
+  if (json.contains("null")) rule.if_null = json.at("null");
   rule.same_as = json.value("default_same_as", "");
   rule.quotient = json.value("default_quotient", Strings{});
   return rule;
@@ -104,6 +105,17 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
   }
 }
 
+/// A family's or a block's blocks, and theirs in turn.
+void merge_blocks(Family& family, const Json& json, const std::map<std::string, Json>& blocks,
+                  const Prefixes& prefixes) {
+  for (const std::string& name : json.value("blocks", Strings{})) {
+    const Json& block = blocks.at(name);
+    check_keys(block, {"about", "blocks", "config", "tensors", "split", "ignore", "require", "unused"}, name);
+    merge_sections(family, block, prefixes, name);
+    merge_blocks(family, block, blocks, prefixes);
+  }
+}
+
 Family parse_family(const Json& json, const std::map<std::string, Json>& blocks, std::string_view where) {
   check_keys(json,
              {"name", "about", "match", "blocks", "prefixes", "supply", "separate_tower", "require", "config",
@@ -119,11 +131,7 @@ Family parse_family(const Json& json, const std::map<std::string, Json>& blocks,
 
   const Prefixes prefixes = json.value("prefixes", Prefixes{});
   merge_sections(family, json, prefixes, where);
-  for (const std::string& name : json.value("blocks", Strings{})) {
-    const Json& block = blocks.at(name);
-    check_keys(block, {"about", "config", "tensors", "split", "ignore", "require", "unused"}, name);
-    merge_sections(family, block, prefixes, where);
-  }
+  merge_blocks(family, json, blocks, prefixes);
   if (json.contains("supply")) {
     const Json& supply = json.at("supply");
     check_keys(supply, {"at", "value", "named_by", "table"}, where);

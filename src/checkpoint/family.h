@@ -14,11 +14,13 @@
 
 namespace galago::checkpoint {
 
-/// Where a canonical value comes from. Sources are tried in order; null counts as absent.
+/// Where a canonical value comes from. Sources are tried in order; null counts as absent unless the rule says
+/// what it means.
 struct ConfigRule {
   std::vector<std::string> from;      ///< "key.of.config_json" or "other_file.json:key"
   Json values;                        ///< foreign -> canonical, or null: taken as it is
   std::optional<Json> fallback;       ///< where no source has it
+  std::optional<Json> if_null;        ///< where a source is null
   std::string same_as;                ///< ... or the value of this canonical key
   std::vector<std::string> quotient;  ///< ... or the first of these canonical values divided by the second
 };

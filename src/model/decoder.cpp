@@ -1,5 +1,6 @@
 #include "model/decoder.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -28,6 +29,7 @@ DecoderLayer load_layer(const DecoderShape& shape, std::int64_t i, WeightSource&
         {{name(i, "attn.q.bias"), {query}}, {name(i, "attn.k.bias"), {kv}}, {name(i, "attn.v.bias"), {kv}}}});
   }
   layer.attention_out = source.matrix(Part::decoder, {name(i, "attn.o.weight"), {hidden, query}});
+  if (shape.attention_out_bias) layer.attention_out_bias = source.vector({name(i, "attn.o.bias"), {hidden}});
   layer.mlp_norm = source.vector({name(i, "mlp_norm.weight"), {hidden}});
   layer.gate_up = source.matrix(
       Part::decoder, std::array<NamedShape, 2>{{{name(i, "mlp.gate.weight"), {shape.mlp_size, hidden}},
@@ -36,22 +38,11 @@ DecoderLayer load_layer(const DecoderShape& shape, std::int64_t i, WeightSource&
   return layer;
 }
 
-/// theta ^ (-2 i / head_size), rounded to FP32 as the reference does, whatever the weights' type
-/// (arXiv:2104.09864).
-Weight load_inverse_frequencies(const DecoderShape& shape, WeightSource& source) {
-  std::vector<float> frequencies(static_cast<std::size_t>(shape.head_size / 2));
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(shape.head_size);
-    frequencies[i] = 1.0F / static_cast<float>(std::pow(shape.rope_theta, static_cast<double>(exponent)));
-  }
-  return source.constant(frequencies);
-}
-
 /// One step's buffers that live through all layers.
 struct StepBuffers {
   Matrix hidden;      // [rows, hidden_size], the residual stream
   Matrix normed;      // [rows, hidden_size]
-  Matrix rope_table;  // [rows, head_size]
+  Matrix rope_table;  // [rows, rope.turned()]
 };
 
 struct StepContext {
@@ -66,7 +57,32 @@ struct StepContext {
   }
 };
 
-void run_attention(const DecoderLayer& layer, const backend::LayerPages& pages, const StepContext& context) {
+/// The frequencies that turn a sequence's heads, which may depend on how long it is.
+Weight frequencies_for(const backend::SequenceRows& rows, const Decoder& decoder, const StepContext& context,
+                       std::span<float> scratch) {
+  const Rope& rope = decoder.shape.rope;
+  const std::int64_t length = std::max(rows.length, rows.first_position + rows.n_rows);
+  if (length <= rope.trained_length) return decoder.inverse_frequencies;
+  if (decoder.long_inverse_frequencies.present()) return decoder.long_inverse_frequencies;
+  context.backend.rope_frequencies(context.exec, rope.dynamic_base(length), rope.dimensions, scratch);
+  return {scratch.data(), DType::f32, {static_cast<std::int64_t>(scratch.size())}};
+}
+
+void make_rope_table(const Decoder& decoder, const StepContext& context) {
+  const Rope& rope = decoder.shape.rope;
+  const memory::Scope scope(context.exec.arena.region(RegionId::activations));
+  const std::size_t n_scratch = rope.dynamic ? rope.frequencies.size() : 0;
+  const std::span<float> scratch(
+      context.exec.arena.array<float>(RegionId::activations, static_cast<std::int64_t>(n_scratch)),
+      n_scratch);
+  for (const backend::SequenceRows& rows : context.step.sequences) {
+    context.backend.rope_table(context.exec, {&rows, 1}, frequencies_for(rows, decoder, context, scratch),
+                               rope.scale, context.buffers.rope_table);
+  }
+}
+
+void run_attention(const DecoderLayer& layer, std::int64_t window, const backend::LayerPages& pages,
+                   const StepContext& context) {
   const auto& [shape, backend, exec, step, buffers] = context;
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const Matrix qkv = context.scratch(shape.query_size() + 2 * shape.kv_size());
@@ -75,15 +91,16 @@ void run_attention(const DecoderLayer& layer, const backend::LayerPages& pages, 
   const Matrix v = qkv.slice_cols(shape.query_size() + shape.kv_size(), shape.kv_size());
   const Matrix attended = context.scratch(shape.query_size());
   const backend::Heads heads{shape.n_heads, shape.n_kv_heads, shape.head_size,
-                             1.0F / std::sqrt(static_cast<float>(shape.head_size))};
+                             1.0F / std::sqrt(static_cast<float>(shape.head_size)), window};
 
   backend.rms_norm(exec, buffers.hidden, layer.attention_norm, shape.norm_epsilon, buffers.normed);
   backend.linear(exec, buffers.normed, layer.qkv, {.bias = layer.qkv_bias}, qkv);
-  backend.rope(exec, q, buffers.rope_table);
-  backend.rope(exec, k, buffers.rope_table);
+  backend.rope(exec, q, shape.head_size, buffers.rope_table);
+  backend.rope(exec, k, shape.head_size, buffers.rope_table);
   backend.append_kv(exec, k, v, step.sequences, heads, pages);
   backend.attend_pages(exec, q, step.sequences, pages, heads, attended);
-  backend.linear(exec, attended, layer.attention_out, {.residual = buffers.hidden}, buffers.hidden);
+  backend.linear(exec, attended, layer.attention_out,
+                 {.bias = layer.attention_out_bias, .residual = buffers.hidden}, buffers.hidden);
 }
 
 void run_mlp(const DecoderLayer& layer, const StepContext& context) {
@@ -103,7 +120,10 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
   decoder.shape = shape;
   const Shape table{shape.vocab_size, shape.hidden_size};
   decoder.token_embedding = source.matrix(Part::decoder, {"decoder.embed.weight", table});
-  decoder.inverse_frequencies = load_inverse_frequencies(shape, source);
+  decoder.inverse_frequencies = source.constant(shape.rope.frequencies);
+  if (!shape.rope.long_frequencies.empty()) {
+    decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
+  }
   for (std::int64_t i = 0; i < shape.n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
   decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
   decoder.output = shape.tied_embeddings ? decoder.token_embedding
@@ -127,13 +147,13 @@ void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Exe
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const StepBuffers buffers{exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
                             exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
-                            exec.arena.matrix(RegionId::activations, rows, shape.head_size)};
+                            exec.arena.matrix(RegionId::activations, rows, shape.rope.turned())};
   const StepContext context{shape, backend, exec, step, buffers};
 
   backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, buffers.hidden);
-  backend.rope_table(exec, step.sequences, decoder.inverse_frequencies, 1.0F, buffers.rope_table);
+  make_rope_table(decoder, context);
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) {
-    run_attention(decoder.layers[i], pages.layer(static_cast<std::int64_t>(i)), context);
+    run_attention(decoder.layers[i], shape.windows[i], pages.layer(static_cast<std::int64_t>(i)), context);
     run_mlp(decoder.layers[i], context);
   }
   if (logits.rows == 0) return;

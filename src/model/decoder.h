@@ -12,22 +12,24 @@
 namespace galago::model {
 
 struct DecoderLayer {
-  Weight attention_norm;  ///< [hidden_size]
-  Weight qkv;             ///< [query_size + 2 kv_size, hidden_size]: query over key over value
-  Weight qkv_bias;        ///< [query_size + 2 kv_size], or not present
-  Weight attention_out;   ///< [hidden_size, query_size]
-  Weight mlp_norm;        ///< [hidden_size]
-  Weight gate_up;         ///< [2 mlp_size, hidden_size]: gate over up
-  Weight down;            ///< [hidden_size, mlp_size]
+  Weight attention_norm;      ///< [hidden_size]
+  Weight qkv;                 ///< [query_size + 2 kv_size, hidden_size]: query over key over value
+  Weight qkv_bias;            ///< [query_size + 2 kv_size], or not present
+  Weight attention_out;       ///< [hidden_size, query_size]
+  Weight attention_out_bias;  ///< [hidden_size], or not present
+  Weight mlp_norm;            ///< [hidden_size]
+  Weight gate_up;             ///< [2 mlp_size, hidden_size]: gate over up
+  Weight down;                ///< [hidden_size, mlp_size]
 };
 
 struct Decoder {
   DecoderShape shape;
   Weight token_embedding;  ///< [vocab_size, hidden_size]
   std::vector<DecoderLayer> layers;
-  Weight norm;                 ///< [hidden_size]
-  Weight output;               ///< [vocab_size, hidden_size]
-  Weight inverse_frequencies;  ///< [head_size / 2]
+  Weight norm;                      ///< [hidden_size]
+  Weight output;                    ///< [vocab_size, hidden_size]
+  Weight inverse_frequencies;       ///< [rope.turned() / 2]
+  Weight long_inverse_frequencies;  ///< the same for sequences beyond the trained length, or not present
 };
 
 /// Asks for every weight of the decoder, in the order in which they are used.

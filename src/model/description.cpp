@@ -72,13 +72,14 @@ class Section {
          found == values_->end() ? "absent" : found->dump(), expected);
   }
 
- private:
   const json& at(const char* key) const {
     const auto found = values_->find(key);
     if (found == values_->end()) refuse(key, "a value");
     return *found;
   }
+  const json& values() const { return *values_; }
 
+ private:
   std::string name_;
   std::string model_;
   const json* values_ = nullptr;
@@ -92,6 +93,31 @@ constexpr std::int64_t max_head_size = 256;  // what the attention kernels hold 
 constexpr std::int64_t max_vocabulary = 1 << 24;
 constexpr std::int64_t max_positions = 1 << 24;
 
+/// A window in every layer from the first windowed one on, or in those that the list of layer types names.
+std::vector<std::int64_t> describe_windows(const Section& section, std::int64_t n_layers) {
+  std::vector<std::int64_t> windows(static_cast<std::size_t>(n_layers));
+  if (section.is_null("sliding_window")) return windows;
+  if (!section.is_null("windowed") && !section.flag("windowed")) return windows;
+  const std::int64_t window = section.count("sliding_window", 1, max_positions);
+  if (section.is_null("layer_types")) {
+    const std::int64_t first =
+        section.is_null("first_windowed_layer") ? 0 : section.count("first_windowed_layer", 0, max_layers);
+    for (std::int64_t i = first; i < n_layers; ++i) windows[static_cast<std::size_t>(i)] = window;
+    return windows;
+  }
+  const json& types = section.at("layer_types");
+  if (types.size() != windows.size()) {
+    section.refuse("layer_types", fmt::format("one for each of the {} layers", n_layers));
+  }
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    if (types[i] != "sliding_attention" && types[i] != "full_attention") {
+      section.refuse("layer_types", "only \"sliding_attention\" and \"full_attention\"");
+    }
+    if (types[i] == "sliding_attention") windows[i] = window;
+  }
+  return windows;
+}
+
 DecoderShape describe_decoder(const json& config, const std::string& model) {
   const Section section(config, "decoder", model);
   DecoderShape shape{};
@@ -102,20 +128,17 @@ DecoderShape describe_decoder(const json& config, const std::string& model) {
   shape.n_kv_heads = section.count("n_kv_heads", 1, shape.n_heads);
   shape.head_size = section.count("head_size", 2, max_head_size);
   shape.vocab_size = section.count("vocab_size", 1, max_vocabulary);
-  shape.max_context = section.count("max_context", 1, max_positions);
   shape.norm_epsilon = static_cast<float>(section.positive("norm_eps", 1));
-  shape.rope_theta = section.positive("rope_theta", 1e12);
   shape.activation = section.activation("activation");
   shape.attention_bias = section.flag("attention_bias");
+  shape.attention_out_bias = !section.is_null("attention_out_bias") && section.flag("attention_out_bias");
   shape.tied_embeddings = section.flag("tied_embeddings");
   if (shape.n_heads % shape.n_kv_heads != 0) {
     section.refuse("n_kv_heads", fmt::format("a divisor of the {} heads", shape.n_heads));
   }
-  if (shape.head_size % 2 != 0) section.refuse("head_size", "an even number, as rotary positions need");
-  if (!section.is_null("rope_scaling"))
-    section.refuse("rope_scaling", "none: scaled rotary positions are not supported");
-  if (!section.is_null("sliding_window"))
-    section.refuse("sliding_window", "none: windowed attention is not supported");
+  shape.rope = describe_rope(section.values(), shape.head_size, model);
+  shape.max_context = shape.rope.max_context;
+  shape.windows = describe_windows(section, shape.n_layers);
   return shape;
 }
 

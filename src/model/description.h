@@ -6,8 +6,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
+#include "model/rope.h"
 
 namespace galago::model {
 
@@ -20,12 +22,15 @@ struct DecoderShape {
   std::int64_t n_kv_heads;
   std::int64_t head_size;
   std::int64_t vocab_size;
-  std::int64_t max_context;  ///< positions the model was trained for
+  std::int64_t max_context;  ///< positions that the model has
   float norm_epsilon;
-  double rope_theta;
+  Rope rope;
+  /// Of each layer: how many positions a token sees, itself included; 0: all before it.
+  std::vector<std::int64_t> windows;
   backend::Activation activation;
-  bool attention_bias;
-  bool tied_embeddings;  ///< the output layer is the embedding table
+  bool attention_bias;      ///< of query, key and value
+  bool attention_out_bias;  ///< of the layer that joins the heads
+  bool tied_embeddings;     ///< the output layer is the embedding table
 
   std::int64_t query_size() const { return n_heads * head_size; }
   std::int64_t kv_size() const { return n_kv_heads * head_size; }

@@ -56,7 +56,8 @@ void Executor::rehearse() {
     const std::int64_t n = std::min(configuration_.prefill_chunk, configuration_.prompt_tokens - done);
     const bool last = done + n == configuration_.prompt_tokens;
     const std::int64_t n_logits = configuration_.logit_rows > 1 ? n : (last ? 1 : 0);
-    step(Phase::prefill, std::span(ids).first(static_cast<std::size_t>(n)), {0, n, done, {}}, n_logits);
+    step(Phase::prefill, std::span(ids).first(static_cast<std::size_t>(n)),
+         {0, n, done, {}, configuration_.prompt_tokens}, n_logits);
   }
   step(Phase::decode, std::span(ids).first(1), {0, 1, configuration_.context - 1, {}}, 1);
 }

@@ -80,7 +80,6 @@ Generation::Generation(const ModelFiles& files, Executor& executor)
       pool_(executor.configuration().n_pages()),
       sequence_(pool_, executor.configuration().page_tokens, executor.configuration().context) {
   step_ids_.reserve(static_cast<std::size_t>(executor.configuration().prefill_chunk));
-  context_.reserve(static_cast<std::size_t>(executor.configuration().context));
 }
 
 void Generation::check_length(const Prompt& prompt) const {
@@ -91,6 +90,12 @@ void Generation::check_length(const Prompt& prompt) const {
          "--context (the model's limit is {})",
          prompt.length(), context, files_.description.decoder.max_context);
   }
+}
+
+void Generation::reserve_answer(Prompt& prompt) const {
+  const auto context = static_cast<std::size_t>(executor_.configuration().context);
+  prompt.ids.reserve(context);
+  prompt.keys.reserve(context);
 }
 
 std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) const {
@@ -117,6 +122,7 @@ void Generation::see(const PictureRows& rows, Timing& timing, const StageObserve
 std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
                                            const Observers& observers) {
   Matrix logits;
+  rope_length_ = prompt.length();
   const PictureRows* encoded = nullptr;
   for (std::int64_t begin = from, end = 0; begin < prompt.length(); begin = end) {
     end = chunk_end(prompt, begin);
@@ -134,16 +140,24 @@ std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t fr
                          .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
     const bool all = static_cast<bool>(observers.on_logits);
     const std::int64_t n_logits = all ? end - begin : (end == prompt.length() ? 1 : 0);
-    logits = executor_.step(backend::Phase::prefill, step_ids_, {0, end - begin, begin, sequence_.pages()},
-                            n_logits);
+    logits = executor_.step(backend::Phase::prefill, step_ids_,
+                            {0, end - begin, begin, sequence_.pages(), prompt.length()}, n_logits);
     if (all) observers.on_logits(logits);
   }
   return last_row(logits);
 }
 
-std::span<const float> Generation::decode(std::int32_t token) {
+std::span<const float> Generation::decode(Prompt& prompt, std::int32_t token, Timing& timing) {
   const std::int64_t position = sequence_.length();
   const auto key = static_cast<ContentKey>(token);
+  prompt.ids.push_back(token);
+  prompt.keys.push_back(key);
+  if (files_.description.decoder.rope.switches_at(position + 1)) {
+    // The keys so far were turned for a shorter text; the reference, too, computes them anew.
+    sequence_.truncate(0);
+    return prefill(prompt, 0, timing, {});
+  }
+  rope_length_ = position + 1;
   sequence_.append({&key, 1});
   return last_row(
       executor_.step(backend::Phase::decode, {&token, 1}, {0, 1, position, sequence_.pages()}, 1));
@@ -151,16 +165,17 @@ std::span<const float> Generation::decode(std::int32_t token) {
 
 Completion Generation::run(const Request& request, const OnText& on_text) {
   Sampler sampler(request.sampling, files_.description.decoder.vocab_size);
-  const Prompt prompt = assemble_prompt(files_, request);
+  Prompt prompt = assemble_prompt(files_, request);
   check_length(prompt);
+  reserve_answer(prompt);
   Completion completion;
   completion.prompt_tokens = prompt.length();
-  if (request.reuse == PrefixReuse::previous_request) {
+  if (request.reuse == PrefixReuse::previous_request &&
+      files_.description.decoder.rope.same_frequencies(rope_length_, prompt.length())) {
     // The last position is always computed: its logits are needed.
     completion.cached_tokens = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
   }
   sequence_.truncate(completion.cached_tokens);
-  context_ = prompt.ids;
   Answer answer(files_.tokenizer, request.sampling, on_text);
   std::span<const float> logits = prefill(prompt, completion.cached_tokens, completion.timing, {});
 
@@ -171,11 +186,10 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
   };
   const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
   while (true) {
-    const std::int32_t token = sampler.next(logits, context_);
+    const std::int32_t token = sampler.next(logits, prompt.ids);
     completion.finish = FinishReason::end_of_text;
     if (ended(token)) break;
     completion.token_ids.push_back(token);
-    context_.push_back(token);
     answer.append(token);
     completion.finish = FinishReason::stop_string;
     if (answer.stop_string_found()) break;
@@ -185,7 +199,7 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
     if (completion.token_ids.size() >= max_new_tokens) break;
     completion.finish = FinishReason::context_full;
     if (sequence_.length() >= executor_.configuration().context) break;
-    logits = decode(token);
+    logits = decode(prompt, token, completion.timing);
   }
   answer.finish();
   completion.text = answer.text();
@@ -197,8 +211,9 @@ Trace Generation::trace(const Request& request) {
     fail(ErrorCode::usage, "a trace needs an engine that was loaded with the logits of all prompt tokens");
   }
   check_sampling(request.sampling);
-  const Prompt prompt = assemble_prompt(files_, request);
+  Prompt prompt = assemble_prompt(files_, request);
   check_length(prompt);
+  reserve_answer(prompt);
   sequence_.truncate(0);
 
   const std::int64_t n_tiles =
@@ -215,14 +230,15 @@ Trace Generation::trace(const Request& request) {
                               }
                             },
                             [&](const Matrix& values) { append_rows(values, logits); }};
+  const std::vector<std::int32_t> input_ids = prompt.ids;  // decoding appends to the prompt
   Timing timing;
   std::vector<std::int32_t> generated{greedy(prefill(prompt, 0, timing, observers))};
   const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
   while (generated.size() < max_new_tokens && sequence_.length() < executor_.configuration().context) {
-    generated.push_back(greedy(decode(generated.back())));
+    generated.push_back(greedy(decode(prompt, generated.back(), timing)));
   }
 
-  Trace result{integers("input_ids", prompt.ids)};
+  Trace result{integers("input_ids", input_ids)};
   if (!prompt.pictures.empty()) {
     const model::TowerShape& tower = *files_.description.tower;
     const std::int64_t rows = files_.description.tokens_per_tile();
@@ -233,7 +249,8 @@ Trace Generation::trace(const Request& request) {
                             std::move(embeddings)));
   }
   result.push_back(
-      floats("logits", {prompt.length(), files_.description.decoder.vocab_size}, std::move(logits)));
+      floats("logits", {static_cast<std::int64_t>(input_ids.size()), files_.description.decoder.vocab_size},
+             std::move(logits)));
   result.push_back(integers("generated_ids", generated));
   return result;
 }

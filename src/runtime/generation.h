@@ -36,15 +36,18 @@ class Generation {
   /// The end of the step that begins at `from`: at most a chunk, and rows of at most one picture.
   std::int64_t chunk_end(const Prompt& prompt, std::int64_t from) const;
   void see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage);
-  std::span<const float> decode(std::int32_t token);
+  /// Appends the token to the prompt and returns the logits after it.
+  std::span<const float> decode(Prompt& prompt, std::int32_t token, Timing& timing);
   void check_length(const Prompt& prompt) const;
+  /// Makes room for all tokens that the context allows.
+  void reserve_answer(Prompt& prompt) const;
 
   const ModelFiles& files_;
   Executor& executor_;
   memory::PagePool pool_;
   Sequence sequence_;
+  std::int64_t rope_length_ = 0;        // the length that the cached keys were turned for
   std::vector<std::int32_t> step_ids_;  // of the step in work
-  std::vector<std::int32_t> context_;   // tokens of prompt and answer, for the repetition penalty
 };
 
 }  // namespace galago::runtime

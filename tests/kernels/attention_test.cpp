@@ -129,6 +129,49 @@ TEST_P(AttentionTest, CausalOverPagesEqualsTheReference) {
   }
 }
 
+TEST_P(AttentionTest, AWindowHidesWhatLiesBeforeIt) {
+  const std::int64_t group = 3, head_size = 22, rows = 21;
+  for (const std::int64_t before : {0, 15, 70}) {
+    for (const std::int64_t window : {1, 2, 15, 16, 17, 40, 1000}) {
+      SCOPED_TRACE(::testing::Message() << before << " + " << rows << " tokens, window " << window);
+      Paged paged(before + rows, head_size, Element::f32);
+      // Blocks that no query sees are not even read: their page is far outside.
+      const std::int64_t unseen = (before + 1 - window) / Paged::page_tokens;
+      for (std::int64_t i = 0; i < unseen; ++i) paged.pages[static_cast<std::size_t>(i)] = 1 << 30;
+      const std::int64_t stride = group * head_size;
+      const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
+      std::vector<float> out(q.size());
+      kernels().attention({q.data(),
+                           stride,
+                           out.data(),
+                           stride,
+                           0,
+                           rows,
+                           group,
+                           head_size,
+                           0.5F,
+                           before + 1,
+                           1,
+                           {paged.bytes.data(), paged.bytes.data() + paged.page_bytes / 2, head_size,
+                            Element::f32, Paged::page_tokens},
+                           paged.pages.data(),
+                           paged.page_bytes,
+                           window});
+      for (std::int64_t i = 0; i < rows * group; ++i) {
+        const std::int64_t limit = before + i / group + 1;
+        const std::int64_t first = std::max<std::int64_t>(0, limit - window);
+        const auto expected = kernels::reference::attend(
+            q.data() + i * head_size, paged.keys_in_a_row.data() + first * head_size,
+            paged.values_in_a_row.data() + first * head_size, head_size, limit - first, head_size, 0.5);
+        for (std::int64_t d = 0; d < head_size; ++d) {
+          ASSERT_NEAR(out[static_cast<std::size_t>(i * head_size + d)], expected[static_cast<std::size_t>(d)],
+                      2 * bound(head_size));
+        }
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, SurvivesScoresFarApart) {
   // One key a thousand above the others: their weights vanish, and nothing overflows.
   const std::int64_t head_size = 8, tokens = 70;

@@ -48,6 +48,13 @@ const std::vector<Family>& known_families() {
       {"llava-1.5", Presence::committed},
       {"llava-1.5-original", Presence::committed},
       {"text-llama", Presence::committed},
+      {"text-llama-linear"},
+      {"text-llama3"},
+      {"text-mistral-window"},
+      {"text-qwen2"},
+      {"text-internlm2"},
+      {"text-phi3"},
+      {"text-phi3-longrope"},
   };
   return families;
 }

@@ -7,14 +7,24 @@ namespace {
 /// Query rows of one piece of attention work.
 constexpr std::int64_t query_rows = 16;
 
+/// The sum over rows: the query at position p sees p + 1 positions, or as many as the window has.
+double positions_seen(const SequenceRows& rows, std::int64_t window) {
+  const auto sum_to = [](std::int64_t n) { return static_cast<double>(n) * static_cast<double>(n + 1) / 2; };
+  const std::int64_t end = rows.first_position + rows.n_rows;
+  if (window == 0 || end <= window) return sum_to(end) - sum_to(rows.first_position);
+  const std::int64_t growing_end = std::max(window, rows.first_position);
+  return sum_to(growing_end) - sum_to(rows.first_position) +
+         static_cast<double>(end - growing_end) * static_cast<double>(window);
+}
+
 Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
                  const Heads& heads) {
   Cost cost{0, bytes_of(q), bytes_of(q)};
   for (const SequenceRows& rows : sequences) {
-    const double seen = static_cast<double>(rows.first_position) + (static_cast<double>(rows.n_rows) + 1) / 2;
-    cost.flops +=
-        4.0 * static_cast<double>(rows.n_rows) * seen * static_cast<double>(heads.n_heads * heads.head_size);
-    const std::int64_t positions = rows.first_position + rows.n_rows;
+    const double seen = positions_seen(rows, heads.window);
+    cost.flops += 4.0 * seen * static_cast<double>(heads.n_heads * heads.head_size);
+    const std::int64_t last = rows.first_position + rows.n_rows;
+    const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
     cost.bytes_read +=
         2 * static_cast<Bytes>(positions * heads.n_kv_heads * heads.head_size) * size_of(pages.dtype);
   }
@@ -117,7 +127,8 @@ void CpuBackend::attend_rows(const Matrix& q, const SequenceRows& rows, const La
                       .blocks = {keys, keys + static_cast<Bytes>(heads.n_kv_heads) * head_bytes,
                                  heads.head_size, element_of(pages.dtype), pages.page_tokens},
                       .pages = rows.pages.data(),
-                      .page_stride = static_cast<std::int64_t>(pages.page_stride)});
+                      .page_stride = static_cast<std::int64_t>(pages.page_stride),
+                      .window = heads.window});
 }
 
 }  // namespace galago::backend

@@ -30,9 +30,11 @@ class CpuBackend final : public Backend {
                    const Weight& positions, const Matrix& y) override;
   void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                    const Matrix& image_embeddings, const Matrix& y) override;
+  void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
+                        std::span<float> frequencies) override;
   void rope_table(Execution& exec, std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
                   float scale, const Matrix& table) override;
-  void rope(Execution& exec, const Matrix& x, const Matrix& table) override;
+  void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) override;
   void append_kv(Execution& exec, const Matrix& k, const Matrix& v, std::span<const SequenceRows> sequences,
                  const Heads& heads, const LayerPages& pages) override;
   void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
