@@ -25,7 +25,7 @@ DecoderShape decoder_with(const json& more) {
 
 TEST(Description, WithoutAWindowLayersSeeEverything) {
   EXPECT_EQ(decoder_with({{"sliding_window", nullptr}}).windows, (Windows{0, 0, 0}));
-  EXPECT_EQ(decoder_with({}).windows, (Windows{0, 0, 0}));
+  EXPECT_EQ(decoder_with(json::object()).windows, (Windows{0, 0, 0}));
 }
 
 TEST(Description, AWindowHoldsInAllLayersOrInThoseThatAreNamed) {
