@@ -182,6 +182,9 @@ def run_all(arguments):
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.processor())
     load = os.getloadavg()[0]
+    if load > arguments.max_load:
+        # Threads that wait for each other suffer most from strangers: ratios of a busy machine are wrong by factors.
+        sys.exit(f"the machine's load is {load:.1f}: wait until it is below {arguments.max_load:g}, or raise --max-load")
     yield f"# galago beside llama.cpp\n\n{cpu}, {arguments.threads} threads of {os.cpu_count()} cores; load of the machine " \
           f"before the first run {load:.1f}. Memory: peak of the process, of llama.cpp's less what Python held before.\n"
     if arguments.model:
@@ -205,6 +208,7 @@ def main():
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--new", type=int, default=32)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--max-load", type=float, default=0.5, help="refuse to begin on a busier machine")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--vocabulary", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
