@@ -12,11 +12,25 @@ namespace galago::kernels {
 enum class Element : std::int32_t { f32, f16, bf16 };
 enum class Activation : std::int32_t { none, gelu, quick_gelu, silu };
 
+enum class GroupOffset : std::int32_t { none, minimum, zero_point };
+
+/// Rows of quants in groups, as src/tensor/weight_format.h lays them out.
+struct GroupedRows {
+  std::int32_t bits;        // 4 or 8
+  std::int32_t group;       // 16, 32, 64 or 128
+  Element scale;            // f16 or f32
+  GroupOffset offset;
+  const float* codebook;    // 16 values for quants of 4 bits, or null
+  std::int64_t row_bytes;   // from row to row
+  std::int64_t scales_at;   // within a row
+  std::int64_t offsets_at;  // within a row
+};
+
 /// y [m, n] = activation(x w^T + bias) + residual. With `up`: y = activation(x w^T) * (x up^T).
 struct Linear {
   const float* x;  // [m, k], x_stride floats from row to row
   std::int64_t x_stride;
-  const void* w;   // [n, k], contiguous
+  const void* w;   // [n, k], row after row
   const void* up;  // [n, k] or null
   Element element;
   std::int64_t m, n, k;
@@ -26,6 +40,7 @@ struct Linear {
   std::int64_t residual_stride;
   float* y;
   std::int64_t y_stride;
+  const GroupedRows* grouped = nullptr;  // what w and up are instead of `element`s
 };
 
 /// Floats of scratch that one thread needs for Linear, whatever its shape.
@@ -88,6 +103,8 @@ struct KernelTable {
   /// to [n] = from [n], rounded to nearest even.
   void (*narrow)(const float* from, void* to, Element element, std::int64_t n);
   void (*widen)(const void* from, Element element, float* to, std::int64_t n);
+  /// to [n] = one grouped row
+  void (*decode)(const GroupedRows& format, const void* row, float* to, std::int64_t n);
   /// to [n] = a [n] + b [n]
   void (*add)(const float* a, const float* b, float* to, std::int64_t n);
 };

@@ -86,4 +86,40 @@ GALAGO_INLINE float widen_bf16(std::uint16_t bits) {
       _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(static_cast<unsigned>(bits) << 16))));
 }
 
+/// The 32 quants of a chunk of 4 bits each, byte i holding elements i and 16 + i; `zero` is taken from each.
+GALAGO_INLINE void load_nibbles(const std::uint8_t* p, int zero, Vec* to) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m128i zeros = _mm_set1_epi8(static_cast<char>(zero));
+  const __m128i low = _mm_sub_epi8(_mm_and_si128(bytes, mask), zeros);
+  const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), zeros);
+  to[0] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low))};
+  to[1] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(low, low)))};
+  to[2] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high))};
+  to[3] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(high, high)))};
+}
+/// The same chunk's quants as indices into a table of 16.
+GALAGO_INLINE void look_up_nibbles(const std::uint8_t* p, const float* table, Vec* to) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m128i low = _mm_and_si128(bytes, mask);
+  const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), mask);
+  const __m256 first = _mm256_loadu_ps(table);
+  const __m256 second = _mm256_loadu_ps(table + 8);
+  const __m128i parts[4] = {low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)};
+  for (int i = 0; i < 4; ++i) {
+    const __m256i index = _mm256_cvtepu8_epi32(parts[i]);
+    const __m256 which = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 becomes the sign
+    to[i] = {_mm256_blendv_ps(_mm256_permutevar8x32_ps(first, index),
+                              _mm256_permutevar8x32_ps(second, index), which)};
+  }
+}
+/// A chunk of 32 signed bytes.
+GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
+  for (int i = 0; i < 4; ++i) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * i));
+    to[i] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
+  }
+}
+
 }  // namespace galago::kernels::avx2

@@ -92,4 +92,32 @@ GALAGO_INLINE float widen_bf16(std::uint16_t bits) {
       _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(static_cast<unsigned>(bits) << 16))));
 }
 
+/// The 32 quants of a chunk of 4 bits each, byte i holding elements i and 16 + i; `zero` is taken from each.
+GALAGO_INLINE void load_nibbles(const std::uint8_t* p, int zero, Vec* to) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m128i zeros = _mm_set1_epi8(static_cast<char>(zero));
+  const __m128i low = _mm_sub_epi8(_mm_and_si128(bytes, mask), zeros);
+  const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), zeros);
+  to[0] = {_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, low))};
+  to[1] = {_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, high))};
+}
+/// The same chunk's quants as indices into a table of 16.
+GALAGO_INLINE void look_up_nibbles(const std::uint8_t* p, const float* table, Vec* to) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m512 values = _mm512_loadu_ps(table);
+  const __m512i low = _mm512_maskz_cvtepu8_epi32(0xffff, _mm_and_si128(bytes, mask));
+  const __m512i high = _mm512_maskz_cvtepu8_epi32(0xffff, _mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
+  to[0] = {_mm512_maskz_permutexvar_ps(0xffff, low, values)};
+  to[1] = {_mm512_maskz_permutexvar_ps(0xffff, high, values)};
+}
+/// A chunk of 32 signed bytes.
+GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
+  for (int i = 0; i < 2; ++i) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * i));
+    to[i] = {_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes))};
+  }
+}
+
 }  // namespace galago::kernels::avx512

@@ -128,4 +128,23 @@ GALAGO_INLINE Vec load_bf16(const std::uint16_t* p) {
   return {{widen_bf16(p[0]), widen_bf16(p[1]), widen_bf16(p[2]), widen_bf16(p[3])}};
 }
 
+/// The 32 quants of a chunk of 4 bits each, byte i holding elements i and 16 + i; `zero` is taken from each.
+GALAGO_INLINE void load_nibbles(const std::uint8_t* p, int zero, Vec* to) {
+  for (int i = 0; i < 16; ++i) {
+    to[i / 4].v[i % 4] = static_cast<float>((p[i] & 15) - zero);
+    to[4 + i / 4].v[i % 4] = static_cast<float>((p[i] >> 4) - zero);
+  }
+}
+/// The same chunk's quants as indices into a table of 16.
+GALAGO_INLINE void look_up_nibbles(const std::uint8_t* p, const float* table, Vec* to) {
+  for (int i = 0; i < 16; ++i) {
+    to[i / 4].v[i % 4] = table[p[i] & 15];
+    to[4 + i / 4].v[i % 4] = table[p[i] >> 4];
+  }
+}
+/// A chunk of 32 signed bytes.
+GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
+  for (int i = 0; i < 32; ++i) to[i / 4].v[i % 4] = static_cast<float>(static_cast<std::int8_t>(p[i]));
+}
+
 }  // namespace galago::kernels::portable

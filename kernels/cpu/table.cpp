@@ -10,6 +10,7 @@ void attention(const Attention& op);
 void rope_head(float* x, const float* table, std::int64_t head_size);
 void narrow(const float* from, void* to, Element element, std::int64_t n);
 void widen(const void* from, Element element, float* to, std::int64_t n);
+void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
 void add(const float* a, const float* b, float* to, std::int64_t n);
 
 #define GALAGO_NAME_OF(isa) #isa
@@ -17,7 +18,7 @@ void add(const float* a, const float* b, float* to, std::int64_t n);
 
 const KernelTable& table() {
   static const KernelTable kernels{
-      GALAGO_NAME(GALAGO_ISA), linear, layer_norm, rms_norm, attention, rope_head, narrow, widen, add};
+      GALAGO_NAME(GALAGO_ISA), linear, layer_norm, rms_norm, attention, rope_head, narrow, widen, decode, add};
   return kernels;
 }
 

@@ -6,6 +6,7 @@
 
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
+#include "tensor/weight_format.h"
 
 namespace galago {
 
@@ -29,17 +30,18 @@ struct Matrix {
   }
 };
 
-/// One weight tensor in the weights region, contiguous, in its storage type. In plan mode `data` is null.
+/// One weight tensor in the weights region, row after row, in its storage format. In plan mode `data` is
+/// null.
 struct Weight {
   const void* data = nullptr;
-  DType dtype = DType::f32;
+  WeightFormat format;
   Shape shape;
 
   bool present() const { return shape.rank() != 0; }
   std::int64_t rows() const { return shape[0]; }
   /// Elements per row: the product of all dimensions but the first.
   std::int64_t cols() const { return shape.elements() / shape[0]; }
-  Bytes bytes() const { return static_cast<Bytes>(shape.elements()) * size_of(dtype); }
+  Bytes bytes() const { return present() ? static_cast<Bytes>(rows()) * format.row_bytes(cols()) : 0; }
 };
 
 }  // namespace galago

@@ -61,11 +61,11 @@ TEST_P(LoadedByRows, GivesTheRowsInTheirOrderAndTakesWhatWasPlanned) {
       WeightLoader(checkpoint_, configuration_, arena).matrix(model::Part::decoder, wanted_);
   EXPECT_EQ(arena.high_water(), plan);
   EXPECT_EQ(weight.shape, (Shape{16, cols}));
-  EXPECT_EQ(weight.dtype, GetParam());
+  EXPECT_EQ(weight.format, GetParam());
 
   const std::array<std::int64_t, 16> expected{4, 5, 6, 7, 8, 9, 30, 31, 1, 3, 5, 7, 0, 2, 4, 6};
   std::vector<float> loaded(16 * cols);
-  to_f32(weight.dtype, {static_cast<const std::byte*>(weight.data), weight.bytes()}, loaded);
+  to_f32(weight.format.dtype(), {static_cast<const std::byte*>(weight.data), weight.bytes()}, loaded);
   for (std::size_t i = 0; i < loaded.size(); ++i) {
     const auto row = static_cast<std::size_t>(expected[i / cols]);
     EXPECT_EQ(loaded[i], values_[row * cols + i % cols]) << i;

@@ -43,7 +43,8 @@ class CpuBackend final : public Backend {
                     const LayerPages& pages, const Heads& heads, const Matrix& out) override;
 
  private:
-  void submit_linear(Execution& exec, Op kind, const Cost& cost, const kernels::Linear& op);
+  void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
+  void embed_row(const Weight& table, std::int64_t row, float* to) const;
   /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
   std::int64_t column_grain(std::int64_t n) const;
   void store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
@@ -71,6 +72,9 @@ inline kernels::Element element_of(DType dtype) {
          : dtype == DType::bf16 ? kernels::Element::bf16
                                 : kernels::Element::f32;
 }
+
+/// How kernels see the rows of a grouped format.
+kernels::GroupedRows rows_of(const Grouped& grouped, std::int64_t cols);
 
 /// The values of a weight that is kept in FP32; null in plan mode.
 inline const float* floats(const Weight& weight) {

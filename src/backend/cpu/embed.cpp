@@ -6,7 +6,7 @@ namespace {
 
 const std::byte* row_of(const Weight& table, std::int64_t row) {
   return static_cast<const std::byte*>(table.data) +
-         static_cast<Bytes>(row * table.cols()) * size_of(table.dtype);
+         static_cast<Bytes>(row) * table.format.row_bytes(table.cols());
 }
 
 /// One row of patches of one tile.
@@ -53,6 +53,14 @@ void CpuBackend::tower_embed(Execution& exec, const Matrix& patches, const Weigh
   });
 }
 
+void CpuBackend::embed_row(const Weight& table, std::int64_t row, float* to) const {
+  if (table.format.is_grouped()) {
+    kernels_.decode(rows_of(table.format.grouped(), table.cols()), row_of(table, row), to, table.cols());
+  } else {
+    kernels_.widen(row_of(table, row), element_of(table.format.dtype()), to, table.cols());
+  }
+}
+
 void CpuBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                              const Matrix& image_embeddings, const Matrix& y) {
   const Cost cost{0, bytes_of(y), bytes_of(y)};
@@ -62,7 +70,7 @@ void CpuBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids,
       if (ids[i] < 0) {
         kernels_.widen(image_embeddings.row(-1 - ids[i]), kernels::Element::f32, to, y.cols);
       } else {
-        kernels_.widen(row_of(table, ids[i]), element_of(table.dtype), to, y.cols);
+        embed_row(table, ids[i], to);
       }
     }
   });

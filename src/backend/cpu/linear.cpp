@@ -18,7 +18,31 @@ kernels::Activation activation_of(Activation activation) {
   return kernels::Activation::none;
 }
 
+kernels::GroupOffset offset_of(GroupOffset offset) {
+  switch (offset) {
+    case GroupOffset::none:
+      return kernels::GroupOffset::none;
+    case GroupOffset::minimum:
+      return kernels::GroupOffset::minimum;
+    case GroupOffset::zero_point:
+      return kernels::GroupOffset::zero_point;
+  }
+  return kernels::GroupOffset::none;
+}
+
 }  // namespace
+
+kernels::GroupedRows rows_of(const Grouped& grouped, std::int64_t cols) {
+  const GroupedLayout layout = layout_of(grouped, cols);
+  return {.bits = grouped.bits,
+          .group = grouped.group,
+          .scale = element_of(grouped.scale),
+          .offset = offset_of(grouped.offset),
+          .codebook = grouped.codebook == Codebook::none ? nullptr : values_of(grouped.codebook).data(),
+          .row_bytes = static_cast<std::int64_t>(layout.row_bytes),
+          .scales_at = static_cast<std::int64_t>(layout.scales_at),
+          .offsets_at = static_cast<std::int64_t>(layout.offsets_at)};
+}
 
 void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                         const Matrix& y) {
@@ -28,7 +52,7 @@ void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const
                            .x_stride = x.stride,
                            .w = w.data,
                            .up = nullptr,
-                           .element = element_of(w.dtype),
+                           .element = element_of(w.format.dtype()),
                            .m = x.rows,
                            .n = y.cols,
                            .k = x.cols,
@@ -38,7 +62,7 @@ void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const
                            .residual_stride = epilogue.residual.stride,
                            .y = y.data,
                            .y_stride = y.stride};
-  submit_linear(exec, Op::linear, cost, op);
+  submit_linear(exec, Op::linear, cost, op, w);
 }
 
 void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
@@ -50,7 +74,7 @@ void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& ga
                            .x_stride = x.stride,
                            .w = gate,
                            .up = gate == nullptr ? nullptr : gate + gate_up.bytes() / 2,
-                           .element = element_of(gate_up.dtype),
+                           .element = element_of(gate_up.format.dtype()),
                            .m = x.rows,
                            .n = y.cols,
                            .k = x.cols,
@@ -60,10 +84,16 @@ void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& ga
                            .residual_stride = 0,
                            .y = y.data,
                            .y_stride = y.stride};
-  submit_linear(exec, Op::gated_linear, cost, op);
+  submit_linear(exec, Op::gated_linear, cost, op, gate_up);
 }
 
-void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, const kernels::Linear& op) {
+void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op,
+                               const Weight& w) {
+  kernels::GroupedRows grouped{};
+  if (w.format.is_grouped()) {
+    grouped = rows_of(w.format.grouped(), op.k);
+    op.grouped = &grouped;
+  }
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);

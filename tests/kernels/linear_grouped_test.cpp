@@ -1,0 +1,167 @@
+// linear with grouped weights against the reference: every format, ragged shapes, gates and splits.
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/cpu_backend_class.h"
+#include "kernels/reference/reference.h"
+#include "support/random.h"
+#include "tables.h"
+#include "tensor/grouped.h"
+
+namespace galago::testing {
+namespace {
+
+constexpr auto none = GroupOffset::none;
+constexpr auto minimum = GroupOffset::minimum;
+constexpr auto zero_point = GroupOffset::zero_point;
+
+std::vector<Grouped> every_format() {
+  std::vector<Grouped> formats;
+  for (const std::uint8_t bits : {4, 8}) {
+    for (const std::int32_t group : {16, 32, 64, 128}) {
+      for (const GroupOffset offset : {none, minimum, zero_point}) {
+        formats.push_back({bits, group, group == 32 ? DType::f32 : DType::f16, offset});
+      }
+    }
+  }
+  formats.push_back({4, 64, DType::f32, none, Codebook::nf4});
+  formats.push_back({4, 16, DType::f32, none, Codebook::nf4});
+  formats.push_back({4, 32, DType::f16, none, Codebook::iq4_nl});
+  return formats;
+}
+
+/// Rows of arbitrary quants, and the values that they stand for (all below 1).
+struct StoredRows {
+  StoredRows(const Grouped& format, std::int64_t n, std::int64_t k, std::uint32_t seed)
+      : row_bytes(layout_of(format, k).row_bytes),
+        bytes(static_cast<std::size_t>(n) * row_bytes),
+        values(random_floats(static_cast<std::size_t>(n * k), seed)) {
+    const bool from_zero = format.bits == 4 && (format.offset != none || format.codebook != Codebook::none);
+    const float range = format.bits == 8 ? 127 : 7;
+    const float unit = format.codebook == Codebook::nf4 ? 0.5F : format.codebook == Codebook::iq4_nl ? 128 : range;
+    for (std::int64_t j = 0; j < n; ++j) {
+      const auto at = static_cast<std::size_t>(j);
+      const std::span<std::byte> record(bytes.data() + at * row_bytes, row_bytes);
+      const std::span<float> row(values.data() + at * static_cast<std::size_t>(k), static_cast<std::size_t>(k));
+      GroupedRow to(format, k, record);
+      for (std::int64_t i = 0; i < k; ++i) {
+        const int quant = static_cast<int>(std::lround(row[static_cast<std::size_t>(i)] * range));
+        to.put_quant(i, from_zero ? quant + 8 : quant);
+      }
+      for (std::int64_t g = 0; g * format.group < k; ++g) {
+        const float share = 0.3F + 0.1F * static_cast<float>((g + j) % 4);
+        to.put_scale(g, share / unit);
+        if (format.offset == minimum) to.put_minimum(g, 0.05F * static_cast<float>(g % 3) - 0.5F);
+        if (format.offset == zero_point) to.put_zero(g, static_cast<int>((3 * g + j) % 17));
+      }
+      decode_row(format, record, row);
+    }
+  }
+  Bytes row_bytes;
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+};
+
+struct Problem {
+  std::int64_t m, n, k;
+  Grouped format;
+  bool gated = false;
+};
+
+void check(const kernels::KernelTable& kernels, const Problem& problem, std::int64_t columns_at_once) {
+  const auto& [m, n, k, format, gated] = problem;
+  SCOPED_TRACE(::testing::Message() << "m " << m << " n " << n << " k " << k << " " << describe(format));
+  const auto x = random_floats(static_cast<std::size_t>(m * (k + 3)), 1);
+  const StoredRows w(format, n, k, 2);
+  const StoredRows up(format, n, k, 3);
+  std::vector<float> y(static_cast<std::size_t>(m * n));
+  std::vector<float> scratch(kernels::linear_scratch_floats);
+  const kernels::GroupedRows grouped = backend::rows_of(format, k);
+  const kernels::Linear op{.x = x.data(),
+                           .x_stride = k + 3,
+                           .w = w.bytes.data(),
+                           .up = gated ? up.bytes.data() : nullptr,
+                           .element = kernels::Element::f32,
+                           .m = m,
+                           .n = n,
+                           .k = k,
+                           .bias = nullptr,
+                           .activation = gated ? kernels::Activation::silu : kernels::Activation::none,
+                           .residual = nullptr,
+                           .residual_stride = 0,
+                           .y = y.data(),
+                           .y_stride = n,
+                           .grouped = &grouped};
+  for (std::int64_t first = 0; first < n; first += columns_at_once) {
+    kernels.linear(op, first, std::min(columns_at_once, n - first), scratch.data());
+  }
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float* row = x.data() + i * (k + 3);
+      double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
+      // Terms are below 3, so k of them in any order are off by at most 3 k k 2^-24, and their scaling adds to
+      // each.
+      double bound = static_cast<double>(k * k + 8 * k) * 6e-8 + 1e-6;
+      if (gated) {
+        const double other = kernels::reference::dot(row, up.values.data() + j * k, k);
+        bound *= 1 + std::abs(expected) + std::abs(other);
+        expected = kernels::reference::silu(expected) * other;
+      }
+      ASSERT_NEAR(y[static_cast<std::size_t>(i * n + j)], expected, bound) << "row " << i << " column " << j;
+    }
+  }
+}
+
+class GroupedLinearTest : public KernelTest {};
+
+TEST_P(GroupedLinearTest, EqualsTheReferenceInEveryFormat) {
+  for (const Grouped& format : every_format()) {
+    for (const std::int64_t m : {1, 3, 4, 7}) {
+      for (const std::int64_t n : {1, 37}) {
+        for (const std::int64_t k : {1, 16, 31, 64, 150}) check(kernels(), {m, n, k, format}, n);
+      }
+    }
+  }
+}
+
+TEST_P(GroupedLinearTest, CrossesItsOwnBlockBorders) {
+  for (const std::int32_t group : {16, 128}) {
+    const Grouped format{4, group, DType::f16, minimum};
+    check(kernels(), {515, 33, 5, format}, 33);
+    check(kernels(), {5, 65, 1030, format}, 65);
+    check(kernels(), {2, 65, 1030, format}, 65);
+  }
+}
+
+TEST_P(GroupedLinearTest, GatesTheActivatedHalfWithTheOther) {
+  for (const std::int64_t m : {1, 2, 11}) {
+    check(kernels(), {m, 45, 33, {4, 32, DType::f16, none}, true}, 45);
+    check(kernels(), {m, 45, 70, {8, 64, DType::f32, minimum}, true}, 45);
+  }
+}
+
+TEST_P(GroupedLinearTest, ComputesJustTheColumnsThatAreAskedFor) {
+  for (const std::int64_t m : {1, 6}) {
+    check(kernels(), {m, 100, 40, {4, 32, DType::f16, zero_point}}, kernels::linear_column_grain);
+  }
+}
+
+TEST_P(GroupedLinearTest, DecodesRowsToTheirVeryValues) {
+  for (const Grouped& format : every_format()) {
+    for (const std::int64_t k : {1, 15, 17, 32, 100, 129}) {
+      const StoredRows w(format, 2, k, 5);
+      std::vector<float> row(static_cast<std::size_t>(k) + 1, 7.0F);
+      kernels().decode(backend::rows_of(format, k), w.bytes.data() + w.row_bytes, row.data(), k);
+      for (std::int64_t i = 0; i < k; ++i) {
+        ASSERT_EQ(row[static_cast<std::size_t>(i)], w.values[static_cast<std::size_t>(k + i)])
+            << describe(format) << " column " << i << " of " << k;
+      }
+      ASSERT_EQ(row.back(), 7.0F) << "wrote beyond the row";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, GroupedLinearTest, every_table(), table_name);
+
+}  // namespace
+}  // namespace galago::testing
