@@ -1,8 +1,9 @@
 // Everything of Galago's public API.
 #pragma once
 
-#include "galago/engine.h"   // IWYU pragma: export
-#include "galago/error.h"    // IWYU pragma: export
-#include "galago/image.h"    // IWYU pragma: export
-#include "galago/options.h"  // IWYU pragma: export
-#include "galago/plan.h"     // IWYU pragma: export
+#include "galago/engine.h"    // IWYU pragma: export
+#include "galago/error.h"     // IWYU pragma: export
+#include "galago/image.h"     // IWYU pragma: export
+#include "galago/options.h"   // IWYU pragma: export
+#include "galago/plan.h"      // IWYU pragma: export
+#include "galago/quantize.h"  // IWYU pragma: export

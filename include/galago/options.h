@@ -9,9 +9,10 @@
 
 namespace galago {
 
-/// Storage type of the weights in memory. `automatic` keeps the checkpoint's own. Arithmetic sums in FP32
-/// throughout.
-enum class Precision { automatic, fp32, fp16, bf16 };
+/// Storage type of the weights in memory. `automatic` keeps the checkpoint's own. int8 and int4 are made
+/// while loading, in groups of 32; weights that the checkpoint stores in as few bits stay as they are, and
+/// what int4 would hurt most (token embeddings, output layer) is int8. Arithmetic sums in FP32 throughout.
+enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 
 /// Storage type of keys and values. `automatic`: FP32 where the decoder's weights were asked for in FP32,
 /// else FP16.

@@ -16,9 +16,9 @@ enum class GroupOffset : std::int32_t { none, minimum, zero_point };
 
 /// Rows of quants in groups, as src/tensor/weight_format.h lays them out.
 struct GroupedRows {
-  std::int32_t bits;        // 4 or 8
-  std::int32_t group;       // 16, 32, 64 or 128
-  Element scale;            // f16 or f32
+  std::int32_t bits;   // 4 or 8
+  std::int32_t group;  // 16, 32, 64 or 128
+  Element scale;       // f16 or f32
   GroupOffset offset;
   const float* codebook;    // 16 values for quants of 4 bits, or null
   std::int64_t row_bytes;   // from row to row

@@ -5,7 +5,8 @@
 // results are kept in registers (Goto and van de Geijn, 2008).
 //
 // `Rows` says what the weights are:
-//     pack(weights, row, n_rows, first, depth, to): to [depth][panel] = the transposed rows [row, row + n_rows)
+//     pack(weights, row, n_rows, first, depth, to): to [depth][panel] = the transposed rows [row, row +
+//     n_rows)
 //         of the weights, columns [first, first + depth), first a multiple of depth_block; missing rows are 0
 //     dot(weights, x, row, n_rows, sums): sums [n_rows] of x with these rows
 #pragma once
@@ -45,8 +46,8 @@ void multiply_tile(const float* x, std::int64_t x_stride, const float* packed, s
   }
 }
 
-GALAGO_INLINE void multiply_panel(const float* x, std::int64_t x_stride, std::int64_t n_rows, const float* packed,
-                    std::int64_t depth, float* sums) {
+GALAGO_INLINE void multiply_panel(const float* x, std::int64_t x_stride, std::int64_t n_rows,
+                                  const float* packed, std::int64_t depth, float* sums) {
   std::int64_t i = 0;
   for (; i + micro_rows <= n_rows; i += micro_rows) {
     multiply_tile<micro_rows>(x + i * x_stride, x_stride, packed, depth, sums + i * panel);
@@ -70,8 +71,8 @@ void sum_panel(const Linear& op, const Rows& rows, const void* weights, std::int
 }
 
 /// Finishes one row of a panel's sums: bias, activation, gate, residual. `up` is null unless gated.
-GALAGO_INLINE void finish_row(const Linear& op, std::int64_t row, std::int64_t column, std::int64_t n_columns, float* sums,
-                const float* up) {
+GALAGO_INLINE void finish_row(const Linear& op, std::int64_t row, std::int64_t column, std::int64_t n_columns,
+                              float* sums, const float* up) {
   for (std::int64_t j = 0; j < n_columns && op.bias != nullptr; ++j) sums[j] += op.bias[column + j];
   if (op.activation != Activation::none) {
     store(sums, activate(load(sums), op.activation));

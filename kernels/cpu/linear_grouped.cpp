@@ -187,7 +187,8 @@ void with_rows(const GroupedRows& format, std::int64_t k, Use&& use) {
 }  // namespace
 
 void linear_grouped(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch) {
-  with_rows(*op.grouped, op.k, [&](const auto& rows) { multiply(op, rows, first_column, n_columns, scratch); });
+  with_rows(*op.grouped, op.k,
+            [&](const auto& rows) { multiply(op, rows, first_column, n_columns, scratch); });
 }
 
 void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n) {

@@ -110,8 +110,8 @@ GALAGO_INLINE void look_up_nibbles(const std::uint8_t* p, const float* table, Ve
   for (int i = 0; i < 4; ++i) {
     const __m256i index = _mm256_cvtepu8_epi32(parts[i]);
     const __m256 which = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 becomes the sign
-    to[i] = {_mm256_blendv_ps(_mm256_permutevar8x32_ps(first, index),
-                              _mm256_permutevar8x32_ps(second, index), which)};
+    to[i] = {_mm256_blendv_ps(_mm256_permutevar8x32_ps(first, index), _mm256_permutevar8x32_ps(second, index),
+                              which)};
   }
 }
 /// A chunk of 32 signed bytes.

@@ -63,6 +63,12 @@ class Output {
 }  // namespace
 
 void write_file(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
+  write_file(path, [parts](const ByteSink& sink) {
+    for (const std::span<const std::byte> part : parts) sink(part);
+  });
+}
+
+void write_file(const fs::path& path, const std::function<void(const ByteSink&)>& make) {
   static std::atomic<unsigned> serial{0};
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -73,7 +79,7 @@ void write_file(const fs::path& path, std::span<const std::span<const std::byte>
   fs::path temporary;
   if (!direct) temporary = path.string() + fmt::format(".{}-{}.part", ::getpid(), serial++);
   Output output(path, temporary, direct ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL);
-  for (const std::span<const std::byte> part : parts) output.write(part);
+  make([&output](std::span<const std::byte> bytes) { output.write(bytes); });
   output.finish();
 }
 

@@ -9,6 +9,7 @@
 #include "checkpoint/config_files.h"
 #include "checkpoint/directory.h"
 #include "checkpoint/family.h"
+#include "checkpoint/quantisation.h"
 #include "checkpoint/separate_tower.h"
 #include "checkpoint/tensor_names.h"
 
@@ -96,13 +97,18 @@ void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource
   }
 }
 
-void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& directory) {
+void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& directory,
+                 const std::optional<Quantisation>& quantisation) {
+  std::vector<TensorSource> stored;
   for (WeightFile& weights : open_weight_files(directory)) {
-    const std::string file = weights.file.path().string();
     for (const TensorEntry& entry : weights.tensors) {
-      add_tensor(checkpoint, family, {checkpoint.files.size(), entry, entry.shape, {}}, file);
+      stored.push_back({checkpoint.files.size(), entry, entry.shape, {}});
     }
     checkpoint.files.push_back(std::move(weights.file));
+  }
+  if (quantisation) stored = join_quantised(std::move(stored), *quantisation, checkpoint.files);
+  for (const TensorSource& source : stored) {
+    add_tensor(checkpoint, family, source, checkpoint.files[source.file].path().string());
   }
 }
 
@@ -125,7 +131,7 @@ void add_separate_tower(Checkpoint& checkpoint, const Family& family, ConfigFile
   std::erase_if(tower_only.tensors, [](const auto& rule) { return !rule.second.starts_with("tower."); });
   std::erase_if(tower_only.split,
                 [](const auto& rule) { return !rule.second.parts.front().tensor.starts_with("tower."); });
-  add_weights(checkpoint, tower_only, *search.found);
+  add_weights(checkpoint, tower_only, *search.found, std::nullopt);
 }
 
 /// Where the configuration does not say whether the output is tied to the embeddings, it is if it has no
@@ -151,7 +157,7 @@ Checkpoint open_checkpoint(const fs::path& directory) {
     checkpoint.family = family.name;
     checkpoint.directory = directory;
     checkpoint.config = canonical_config(files, family);
-    add_weights(checkpoint, family, directory);
+    add_weights(checkpoint, family, directory, read_quantisation(files));
     add_separate_tower(checkpoint, family, files);
     settle_tied_embeddings(checkpoint);
     return checkpoint;

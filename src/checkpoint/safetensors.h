@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/file_write.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -36,5 +38,14 @@ struct TensorToWrite {
 
 /// Writes a file whole or not at all (base/file_write.h). Throws ErrorCode::io when the disk refuses.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
+
+/// A tensor whose bytes are made when their turn comes.
+struct TensorToMake {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::function<void(const ByteSink&)> make;  ///< hands over exactly shape.elements() elements
+};
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToMake> tensors);
 
 }  // namespace galago::checkpoint

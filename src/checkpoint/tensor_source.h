@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "checkpoint/packing.h"
 #include "checkpoint/safetensors.h"
 #include "tensor/shape.h"
 
@@ -28,6 +30,12 @@ struct TensorSource {
   /// Its rows in their order, shape[0] in all, each within the stored tensor; empty: the stored tensor as it
   /// is.
   std::vector<RowRun> rows;
+  /// What the stored matrix is made of, where it is not one tensor of plain numbers; null: it is. `entry`
+  /// then has the plain matrix's name and shape, and the bytes of all parts.
+  std::shared_ptr<const Packing> packing{};
+
+  /// What its rows are in memory when nothing else is asked for.
+  WeightFormat format() const { return packing ? packing->format : WeightFormat(entry.dtype); }
 };
 
 }  // namespace galago::checkpoint

@@ -119,7 +119,7 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
   Decoder decoder;
   decoder.shape = shape;
   const Shape table{shape.vocab_size, shape.hidden_size};
-  decoder.token_embedding = source.matrix(Part::decoder, {"decoder.embed.weight", table});
+  decoder.token_embedding = source.matrix(Part::vocabulary, {"decoder.embed.weight", table});
   decoder.inverse_frequencies = source.constant(shape.rope.frequencies);
   if (!shape.rope.long_frequencies.empty()) {
     decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
@@ -127,7 +127,7 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
   for (std::int64_t i = 0; i < shape.n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
   decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
   decoder.output = shape.tied_embeddings ? decoder.token_embedding
-                                         : source.matrix(Part::decoder, {"decoder.output.weight", table});
+                                         : source.matrix(Part::vocabulary, {"decoder.output.weight", table});
   return decoder;
 }
 

@@ -11,8 +11,8 @@
 
 namespace galago::model {
 
-/// Parts of a model whose storage type is chosen apart.
-enum class Part { tower, projector, decoder };
+/// Parts of a model whose storage format is chosen apart. `vocabulary`: token embeddings and output layer.
+enum class Part { tower, projector, decoder, vocabulary };
 
 /// One tensor of the checkpoint and the shape that the configuration gives it.
 struct NamedShape {
@@ -25,7 +25,7 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  /// The named matrices one below the other, as one matrix in the storage type of their part. All have the
+  /// The named matrices one below the other, as one matrix in the storage format of their part. All have the
   /// same number of columns (dimensions after the first).
   virtual Weight matrix(Part part, std::span<const NamedShape> tensors) = 0;
   /// The named tensors one after the other, in FP32: norms, biases and embeddings that are added.

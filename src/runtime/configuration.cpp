@@ -9,7 +9,11 @@ namespace {
 
 constexpr std::int64_t default_context = 4096;
 
-std::optional<DType> dtype_of(Precision precision) {
+// Measured: docs/benchmarks/quantisation.md.
+constexpr Grouped int8_format{8, 32, DType::f16, GroupOffset::none};
+constexpr Grouped int4_format{4, 32, DType::f16, GroupOffset::minimum};
+
+std::optional<WeightFormat> format_of(Precision precision) {
   switch (precision) {
     case Precision::automatic:
       return std::nullopt;
@@ -19,6 +23,10 @@ std::optional<DType> dtype_of(Precision precision) {
       return DType::f16;
     case Precision::bf16:
       return DType::bf16;
+    case Precision::int8:
+      return int8_format;
+    case Precision::int4:
+      return int4_format;
   }
   return std::nullopt;
 }
@@ -54,10 +62,9 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   if (options.prefill_chunk < 1) {
     fail(ErrorCode::usage, "the prefill chunk is {} tokens, expected 1 or more", options.prefill_chunk);
   }
-  Configuration configuration;
-  configuration.decoder_dtype = dtype_of(options.precision);
-  configuration.tower_dtype =
-      dtype_of(options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
+  Configuration configuration = formats_for(options.precision);
+  configuration.tower_format = format_of(
+      options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
   configuration.kv_dtype = kv_dtype_of(options);
   configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);
   configuration.prompt_tokens =
@@ -69,8 +76,31 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   return configuration;
 }
 
-std::string describe_dtype(const std::optional<DType>& dtype) {
-  return dtype ? std::string(name_of(*dtype)) : "as stored";
+Configuration formats_for(Precision precision) {
+  Configuration configuration;
+  configuration.decoder_format = configuration.tower_format = format_of(precision);
+  configuration.vocabulary_format = format_of(precision == Precision::int4 ? Precision::int8 : precision);
+  return configuration;
+}
+
+const std::optional<WeightFormat>& format_of_part(const Configuration& configuration, model::Part part) {
+  switch (part) {
+    case model::Part::tower:
+      return configuration.tower_format;
+    case model::Part::vocabulary:
+      return configuration.vocabulary_format;
+    case model::Part::decoder:
+    case model::Part::projector:
+      break;
+  }
+  return configuration.decoder_format;
+}
+
+std::string describe_format(const std::optional<WeightFormat>& format) {
+  if (!format) return "as stored";
+  std::string text = describe(*format);
+  if (format->is_grouped()) text += fmt::format(" ({:g} bits a weight)", format->bits_per_weight());
+  return text;
 }
 
 }  // namespace galago::runtime

@@ -9,12 +9,14 @@
 #include "galago/options.h"
 #include "model/decoder.h"
 #include "model/description.h"
+#include "model/weights.h"
 
 namespace galago::runtime {
 
 struct Configuration {
-  std::optional<DType> decoder_dtype;  ///< of decoder and projector; none: as the checkpoint stores them
-  std::optional<DType> tower_dtype;
+  std::optional<WeightFormat> decoder_format;  ///< and the projector's; none: as the checkpoint stores them
+  std::optional<WeightFormat> vocabulary_format;  ///< of token embeddings and output layer
+  std::optional<WeightFormat> tower_format;
   DType kv_dtype = DType::f16;
   std::int64_t context = 0;        ///< tokens of prompt and answer
   std::int64_t prefill_chunk = 0;  ///< most rows of one step
@@ -32,7 +34,13 @@ struct Configuration {
 Configuration configure(const EngineOptions& options, const model::Description& description,
                         std::int64_t prompt_tokens);
 
-/// "fp32", "fp16", "bf16", or "as stored"
-std::string describe_dtype(const std::optional<DType>& dtype);
+/// The formats of the weights that a precision stands for; the rest is left alone.
+Configuration formats_for(Precision precision);
+
+/// What was chosen for a part of the model; none: as the checkpoint stores it.
+const std::optional<WeightFormat>& format_of_part(const Configuration& configuration, model::Part part);
+
+/// "fp16", "int4 in groups of 32 with minima (5 bits a weight)", or "as stored"
+std::string describe_format(const std::optional<WeightFormat>& format);
 
 }  // namespace galago::runtime

@@ -24,21 +24,19 @@ InspectedTensor inspected(const checkpoint::TensorEntry& entry, const std::strin
 void account_for_tensors(const checkpoint::Checkpoint& checkpoint, const std::map<std::string, Shape>& asked,
                          Inspection& inspection) {
   using Stored = std::pair<std::size_t, std::string>;  // file and name
-  std::map<Stored, std::pair<const checkpoint::TensorEntry*, std::string>> tensors;
+  std::map<Stored, std::pair<const checkpoint::TensorSource*, std::string>> tensors;
   for (const auto& [canonical, source] : checkpoint.tensors) {
-    auto& [entry, names] = tensors[{source.file, source.entry.name}];
-    entry = &source.entry;
+    auto& [stored, names] = tensors[{source.file, source.entry.name}];
+    stored = &source;
     if (!asked.contains(canonical)) continue;
     inspection.parameters += static_cast<std::uint64_t>(source.shape.elements());
     names += (names.empty() ? "" : ", ") + canonical;
   }
-  for (const auto& [stored, tensor] : tensors) {
-    const auto& [entry, names] = tensor;
-    if (names.empty()) {
-      inspection.ignored.push_back(inspected(*entry, "", "the computation does not reach it"));
-    } else {
-      inspection.used.push_back(inspected(*entry, names, ""));
-    }
+  for (const auto& [key, tensor] : tensors) {
+    const auto& [source, names] = tensor;
+    auto& list = names.empty() ? inspection.ignored : inspection.used;
+    list.push_back(inspected(source->entry, names, names.empty() ? "the computation does not reach it" : ""));
+    if (source->packing) list.back().dtype = describe(source->format());
   }
 }
 

@@ -41,8 +41,8 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.model = model.checkpoint.directory.string();
   plan.family = model.checkpoint.family;
   plan.device = fmt::format("{} ({})", backend.name(), backend.description());
-  plan.precision = describe_dtype(configuration.decoder_dtype);
-  plan.tower_precision = model.description.tower ? describe_dtype(configuration.tower_dtype) : "none";
+  plan.precision = describe_format(configuration.decoder_format);
+  plan.tower_precision = model.description.tower ? describe_format(configuration.tower_format) : "none";
   plan.kv_precision = std::string(name_of(configuration.kv_dtype));
   plan.context = configuration.context;
   plan.prefill_chunk = configuration.prefill_chunk;

@@ -5,23 +5,54 @@
 #include <functional>
 
 #include "base/fail.h"
+#include "checkpoint/unpack.h"
 #include "runtime/shape_model.h"
 #include "tensor/convert.h"
+#include "tensor/grouped.h"
 
 namespace galago::runtime {
 namespace {
 
-// Elements converted at once; large enough that reading is sequential, small beside any model.
+// Elements converted at once (but whole rows, where they become groups); large enough that reading is
+// sequential, small beside any model.
 constexpr std::int64_t staged_elements = 256 * 1024;
 
 std::string file_of(const checkpoint::Checkpoint& checkpoint, const checkpoint::TensorSource& source) {
   return checkpoint.files[source.file].path().string();
 }
 
+/// Calls use(first, count) for runs of at most `batch` neighbouring rows of the stored matrix, in the order
+/// in which the canonical tensor has them.
+template <class Use>
+void for_rows(const checkpoint::TensorSource& source, std::int64_t batch, Use&& use) {
+  const checkpoint::RowRun whole{0, source.shape[0]};
+  const std::span<const checkpoint::RowRun> runs =
+      source.rows.empty() ? std::span(&whole, 1) : std::span<const checkpoint::RowRun>(source.rows);
+  for (const checkpoint::RowRun& run : runs) {
+    const std::int64_t most = run.step == 1 ? batch : 1;
+    for (std::int64_t i = 0; i < run.count; i += most) {
+      use(run.first + i * run.step, std::min(most, run.count - i));
+    }
+  }
+}
+
 }  // namespace
 
-DType storage_dtype(const std::optional<DType>& chosen, DType stored) {
-  return chosen.value_or(stored);
+WeightFormat storage_format(const std::optional<WeightFormat>& chosen,
+                            const checkpoint::TensorSource& source) {
+  const WeightFormat stored = source.format();
+  if (!chosen) return stored;
+  if (!chosen->is_grouped()) return *chosen;
+  if (stored.is_grouped() && stored.grouped().bits <= chosen->grouped().bits) return stored;
+  return source.shape.rank() == 2 ? *chosen : stored;
+}
+
+WeightFormat common_format(const WeightFormat& a, const WeightFormat& b) {
+  if (a == b) return a;
+  if (a.is_grouped() && b.is_grouped()) {
+    if (const auto joint = join(a.grouped(), b.grouped())) return *joint;
+  }
+  return DType::f32;
 }
 
 WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
@@ -43,7 +74,8 @@ const checkpoint::TensorSource& WeightLoader::find(const model::NamedShape& tens
          file_of(checkpoint_, found->second), entry.name, tensor.name, found->second.shape.to_string(),
          tensor.shape.to_string());
   }
-  if (entry.dtype != DType::f32 && entry.dtype != DType::f16 && entry.dtype != DType::bf16) {
+  if (!found->second.packing && entry.dtype != DType::f32 && entry.dtype != DType::f16 &&
+      entry.dtype != DType::bf16) {
     fail(ErrorCode::model, "{}: tensor {} is stored as {}, expected fp32, fp16 or bf16",
          file_of(checkpoint_, found->second), entry.name, name_of(entry.dtype));
   }
@@ -51,13 +83,12 @@ const checkpoint::TensorSource& WeightLoader::find(const model::NamedShape& tens
 }
 
 Weight WeightLoader::matrix(model::Part part, std::span<const model::NamedShape> tensors) {
-  const auto& chosen = part == model::Part::tower ? configuration_.tower_dtype : configuration_.decoder_dtype;
-  DType dtype = storage_dtype(chosen, find(tensors.front()).entry.dtype);
-  // Parts of one matrix that are stored in different types meet in FP32, which holds them all exactly.
+  const std::optional<WeightFormat>& chosen = format_of_part(configuration_, part);
+  WeightFormat format = storage_format(chosen, find(tensors.front()));
   for (const model::NamedShape& tensor : tensors) {
-    if (storage_dtype(chosen, find(tensor).entry.dtype) != dtype) dtype = DType::f32;
+    format = common_format(format, storage_format(chosen, find(tensor)));
   }
-  return place(tensors, dtype);
+  return place(tensors, format);
 }
 
 Weight WeightLoader::vector(std::span<const model::NamedShape> tensors) {
@@ -72,23 +103,33 @@ Weight WeightLoader::constant(std::span<const float> values) {
   return weight;
 }
 
-Weight WeightLoader::place(std::span<const model::NamedShape> tensors, DType dtype) {
+Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const WeightFormat& format) {
   const Shape& first = tensors.front().shape;
   std::int64_t rows = 0;
   for (const model::NamedShape& tensor : tensors) rows += tensor.shape[0];
-  Weight weight{nullptr, dtype, {rows}};
+  Weight weight{nullptr, format, {rows}};
   for (std::size_t i = 1; i < first.rank(); ++i) weight.shape.append(first[i]);
 
   std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
   weight.data = to;
   for (const model::NamedShape& tensor : tensors) {
-    read(find(tensor), dtype, to);
-    if (to != nullptr) to += static_cast<Bytes>(tensor.shape.elements()) * size_of(dtype);
+    read(find(tensor), format, to);
+    if (to != nullptr) to += static_cast<Bytes>(tensor.shape[0]) * format.row_bytes(weight.cols());
   }
   return weight;
 }
 
-void WeightLoader::read(const checkpoint::TensorSource& source, DType dtype, std::byte* to) {
+void WeightLoader::read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to) {
+  if (source.packing) {
+    read_packed(source, format, to);
+  } else if (format.is_grouped()) {
+    read_rounded(source, format.grouped(), to);
+  } else {
+    read_plain(source, format.dtype(), to);
+  }
+}
+
+void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to) {
   const std::int64_t n = source.shape.elements();
   // The same bytes are staged whatever the rows, so the plan needs no look at them.
   const memory::Scope scope(arena_.region(memory::RegionId::staging));
@@ -113,6 +154,75 @@ void WeightLoader::read(const checkpoint::TensorSource& source, DType dtype, std
       to += static_cast<Bytes>(at_once * cols) * size_of(dtype);
     }
   }
+}
+
+void WeightLoader::round_row(const checkpoint::TensorSource& source, const Grouped& format,
+                             std::span<const float> row, std::span<std::byte> to) const {
+  if (encode_row(format, row, to)) return;
+  fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
+       file_of(checkpoint_, source), source.entry.name, describe(format));
+}
+
+void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Grouped& format,
+                                std::byte* to) {
+  const std::int64_t cols = source.shape.elements() / source.shape[0];
+  const Bytes row_bytes = WeightFormat(format).row_bytes(cols);
+  const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
+  const Bytes width = size_of(source.entry.dtype);
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  std::byte* stored =
+      arena_.array<std::byte>(memory::RegionId::staging, batch * cols * static_cast<std::int64_t>(width));
+  float* wide = arena_.array<float>(memory::RegionId::staging, batch * cols);
+  if (to == nullptr) return;
+  for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
+    const auto n = static_cast<std::size_t>(count * cols);
+    const std::span<std::byte> part(stored, n * width);
+    read_stored(source, first * cols, part);
+    to_f32(source.entry.dtype, part, {wide, n});
+    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
+      round_row(source, format, {wide + i * cols, static_cast<std::size_t>(cols)}, {to, row_bytes});
+    }
+  });
+}
+
+void WeightLoader::read_packed(const checkpoint::TensorSource& source, const WeightFormat& format,
+                               std::byte* to) {
+  const checkpoint::Packing& packing = *source.packing;
+  const std::int64_t cols = source.shape.elements() / source.shape[0];
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  std::vector<std::span<const std::byte>> parts;
+  for (const checkpoint::StoredTensor& part : packing.parts) {
+    const Bytes bytes = part.entry.bytes;
+    std::byte* staged = arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(bytes));
+    if (staged == nullptr) continue;
+    files_[part.file].read(part.entry.offset, {staged, bytes});
+    parts.emplace_back(staged, bytes);
+  }
+  const Bytes stored_bytes = packing.format.is_grouped() ? packing.format.row_bytes(cols) : 0;
+  std::byte* record =
+      arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(stored_bytes));
+  float* wide = arena_.array<float>(memory::RegionId::staging, cols);
+  if (to == nullptr) return;
+  const std::span<float> row(wide, static_cast<std::size_t>(cols));
+  const Bytes row_bytes = format.row_bytes(cols);
+  const bool exact = packing.format.is_grouped() && format.is_grouped() &&
+                     join(packing.format.grouped(), format.grouped()) == format.grouped();
+  for_rows(source, 1, [&](std::int64_t index, std::int64_t) {
+    if (format == packing.format && format.is_grouped()) {
+      unpack_record(packing, parts, index, cols, {to, row_bytes});
+    } else if (exact) {
+      unpack_record(packing, parts, index, cols, {record, stored_bytes});
+      convert_row(packing.format.grouped(), {record, stored_bytes}, format.grouped(), cols, {to, row_bytes});
+    } else {
+      unpack_values(packing, parts, index, row);
+      if (format.is_grouped()) {
+        round_row(source, format.grouped(), row, {to, row_bytes});
+      } else {
+        from_f32(format.dtype(), row, {to, row_bytes});
+      }
+    }
+    to += row_bytes;
+  });
 }
 
 void WeightLoader::read_stored(const checkpoint::TensorSource& source, std::int64_t first,

@@ -38,9 +38,16 @@ class WeightLoader : public model::WeightSource {
   };
 
   const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
-  Weight place(std::span<const model::NamedShape> tensors, DType dtype);
-  /// Brings all rows of a tensor to `to` (null in plan mode) as `dtype`.
-  void read(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
+  Weight place(std::span<const model::NamedShape> tensors, const WeightFormat& format);
+  /// Brings all rows of a tensor to `to` (null in plan mode) in `format`.
+  void read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
+  void read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
+  /// Plain numbers to groups, several rows at a time.
+  void read_rounded(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to);
+  /// A packed matrix to any format. Its parts are staged whole: most packings store columns.
+  void read_packed(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
+  void round_row(const checkpoint::TensorSource& source, const Grouped& format, std::span<const float> row,
+                 std::span<std::byte> to) const;
   /// Brings neighbouring elements of the stored tensor to `to`.
   void read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
                      const Staging& staging, std::byte* to);
@@ -53,7 +60,12 @@ class WeightLoader : public model::WeightSource {
   std::vector<FileReader> files_;  // as in the checkpoint; empty in plan mode
 };
 
-/// The storage type in memory of weights that a file holds in `stored`: `chosen`, or the stored one.
-DType storage_dtype(const std::optional<DType>& chosen, DType stored);
+/// What a tensor becomes in memory: `chosen`, or what is stored. Stored groups of as few bits stay, and only
+/// matrices are put in groups.
+WeightFormat storage_format(const std::optional<WeightFormat>& chosen,
+                            const checkpoint::TensorSource& source);
+
+/// A format that holds rows of both exactly.
+WeightFormat common_format(const WeightFormat& a, const WeightFormat& b);
 
 }  // namespace galago::runtime

@@ -79,7 +79,8 @@ GroupValues choose_values(const Grouped& format, std::span<const float> group) {
     const float extreme = -*lowest > *highest ? *lowest : *highest;
     return {rounded(format, extreme / static_cast<float>(range.lowest))};
   }
-  const float scale = rounded(format, (*highest - *lowest) / static_cast<float>(range.highest - range.lowest));
+  const float scale =
+      rounded(format, (*highest - *lowest) / static_cast<float>(range.highest - range.lowest));
   return {scale, 0, rounded(format, *lowest - scale * static_cast<float>(range.lowest))};
 }
 
@@ -156,7 +157,8 @@ void decode_row(const Grouped& format, std::span<const std::byte> from, std::spa
     for (std::int64_t i = group * format.group; i < end; ++i) {
       const int quant = read_quant(format, from, i);
       float value = static_cast<float>(quant - values.zero);
-      if (format.codebook != Codebook::none) value = values_of(format.codebook)[static_cast<std::size_t>(quant)];
+      if (format.codebook != Codebook::none)
+        value = values_of(format.codebook)[static_cast<std::size_t>(quant)];
       row[static_cast<std::size_t>(i)] = values.scale * value + values.minimum;
     }
   }

@@ -35,8 +35,8 @@ const std::array<float, 16>& values_of(Codebook codebook);
 ///
 /// The last group of a row is shorter where the columns are no multiple of `group`.
 struct Grouped {
-  std::uint8_t bits = 4;    ///< 4 or 8
-  std::int32_t group = 32;  ///< 16, 32, 64 or 128
+  std::uint8_t bits = 4;     ///< 4 or 8
+  std::int32_t group = 32;   ///< 16, 32, 64 or 128
   DType scale = DType::f16;  ///< f16 or f32
   GroupOffset offset = GroupOffset::none;
   Codebook codebook = Codebook::none;
@@ -58,8 +58,9 @@ GroupedLayout layout_of(const Grouped& grouped, std::int64_t cols);
 class WeightFormat {
  public:
   constexpr WeightFormat() = default;
-  constexpr WeightFormat(DType dtype) : dtype_(dtype) {}  // NOLINT(google-explicit-constructor): a plain
-                                                          // format is its type
+  constexpr WeightFormat(DType dtype)
+      : dtype_(dtype) {}  // NOLINT(google-explicit-constructor): a plain
+                          // format is its type
   constexpr WeightFormat(const Grouped& grouped) : grouped_(grouped) {}
 
   constexpr bool is_grouped() const { return grouped_.has_value(); }

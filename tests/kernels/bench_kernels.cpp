@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/cpu/cpu_backend_class.h"
 #include "backend/cpu/kernel_choice.h"
 #include "kernels/cpu/kernels.h"
 #include "support/random.h"
@@ -148,6 +149,27 @@ void bench_linear(const KernelTable& table, const Ceilings& ceilings, Element el
   }
 }
 
+/// One row with grouped weights [n, k] read from `memory`, beyond every cache.
+void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Grouped& format,
+                   const std::vector<std::uint64_t>& memory) {
+  const std::int64_t n = 4096, k = 4096;
+  const Bytes weight_bytes = static_cast<Bytes>(n) * WeightFormat(format).row_bytes(k);
+  const std::size_t n_copies = memory.size() * 8 / weight_bytes;
+  const auto x = random_floats(static_cast<std::size_t>(k), 1);
+  std::vector<float> y(static_cast<std::size_t>(n));
+  std::vector<float> scratch(kernels::linear_scratch_floats);
+  const kernels::GroupedRows grouped = backend::rows_of(format, k);
+  std::size_t copy = 0;
+  const Timing timing = measure([&] {
+    const auto* w = reinterpret_cast<const char*>(memory.data()) + copy++ % n_copies * weight_bytes;
+    table.linear({x.data(), k, w, nullptr, Element::f32, 1, n, k, nullptr, Activation::none, nullptr, 0,
+                  y.data(), n, &grouped},
+                 0, n, scratch.data());
+  });
+  print(fmt::format("{} linear {}, m 1, n {}, k {}", table.name, describe(format), n, k), timing,
+        static_cast<double>(weight_bytes), ceilings.bytes, "GB/s");
+}
+
 /// One head of one picture of 577 tokens.
 void bench_tile(const KernelTable& table, const Ceilings& ceilings) {
   const std::int64_t tokens = 577, head_size = 64, stride = 1024;
@@ -224,6 +246,13 @@ void bench_all() {
         const std::int64_t size = m == 1 ? 4096 : 1024;
         bench_linear(*table, ceilings, element, m, size, size, memory);
       }
+    }
+    for (const Grouped& format :
+         {Grouped{8, 32, DType::f16, GroupOffset::none}, Grouped{4, 32, DType::f16, GroupOffset::none},
+          Grouped{4, 32, DType::f16, GroupOffset::minimum},
+          Grouped{4, 128, DType::f16, GroupOffset::zero_point},
+          Grouped{4, 64, DType::f32, GroupOffset::none, Codebook::nf4}}) {
+      bench_grouped(*table, ceilings, format, memory);
     }
     bench_tile(*table, ceilings);
     bench_decode(*table, ceilings, memory);

@@ -38,11 +38,14 @@ struct StoredRows {
         values(random_floats(static_cast<std::size_t>(n * k), seed)) {
     const bool from_zero = format.bits == 4 && (format.offset != none || format.codebook != Codebook::none);
     const float range = format.bits == 8 ? 127 : 7;
-    const float unit = format.codebook == Codebook::nf4 ? 0.5F : format.codebook == Codebook::iq4_nl ? 128 : range;
+    const float unit = format.codebook == Codebook::nf4      ? 0.5F
+                       : format.codebook == Codebook::iq4_nl ? 128
+                                                             : range;
     for (std::int64_t j = 0; j < n; ++j) {
       const auto at = static_cast<std::size_t>(j);
       const std::span<std::byte> record(bytes.data() + at * row_bytes, row_bytes);
-      const std::span<float> row(values.data() + at * static_cast<std::size_t>(k), static_cast<std::size_t>(k));
+      const std::span<float> row(values.data() + at * static_cast<std::size_t>(k),
+                                 static_cast<std::size_t>(k));
       GroupedRow to(format, k, record);
       for (std::int64_t i = 0; i < k; ++i) {
         const int quant = static_cast<int>(std::lround(row[static_cast<std::size_t>(i)] * range));
@@ -99,8 +102,8 @@ void check(const kernels::KernelTable& kernels, const Problem& problem, std::int
     for (std::int64_t j = 0; j < n; ++j) {
       const float* row = x.data() + i * (k + 3);
       double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
-      // Terms are below 3, so k of them in any order are off by at most 3 k k 2^-24, and their scaling adds to
-      // each.
+      // Terms are below 3, so k of them in any order are off by at most 3 k k 2^-24, and their scaling adds
+      // to each.
       double bound = static_cast<double>(k * k + 8 * k) * 6e-8 + 1e-6;
       if (gated) {
         const double other = kernels::reference::dot(row, up.values.data() + j * k, k);

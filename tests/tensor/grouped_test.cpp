@@ -31,11 +31,11 @@ std::vector<float> decoded(const Grouped& format, const std::vector<std::byte>& 
 
 TEST(GroupedLayout, CountsEveryByteOfARow) {
   // 70 columns: 3 chunks, the last of them filled up; 3 groups of 32.
-  EXPECT_EQ(layout_of({4, 32, DType::f16, none}, 70).row_bytes, 64U);         // 48 + 6, filled up
-  EXPECT_EQ(layout_of({4, 32, DType::f16, minimum}, 70).row_bytes, 64U);      // 48 + 6 + 6
-  EXPECT_EQ(layout_of({4, 32, DType::f32, minimum}, 70).row_bytes, 80U);      // 48 + 12 + 12
+  EXPECT_EQ(layout_of({4, 32, DType::f16, none}, 70).row_bytes, 64U);          // 48 + 6, filled up
+  EXPECT_EQ(layout_of({4, 32, DType::f16, minimum}, 70).row_bytes, 64U);       // 48 + 6 + 6
+  EXPECT_EQ(layout_of({4, 32, DType::f32, minimum}, 70).row_bytes, 80U);       // 48 + 12 + 12
   EXPECT_EQ(layout_of({8, 128, DType::f16, zero_point}, 70).row_bytes, 112U);  // 96 + 2 + 1
-  EXPECT_EQ(layout_of({8, 16, DType::f32, none}, 70).row_bytes, 128U);        // 96 + 20
+  EXPECT_EQ(layout_of({8, 16, DType::f32, none}, 70).row_bytes, 128U);         // 96 + 20
   EXPECT_EQ(WeightFormat(DType::bf16).row_bytes(70), 140U);
   EXPECT_DOUBLE_EQ(WeightFormat(Grouped{4, 32, DType::f16, none}).bits_per_weight(), 4.5);
   EXPECT_DOUBLE_EQ(WeightFormat(Grouped{4, 128, DType::f16, zero_point}).bits_per_weight(), 4.1875);
@@ -70,11 +70,12 @@ TEST_P(RoundedRows, AreWithinHalfAStepOfWhatWentIn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, RoundedRows,
-                         ::testing::Values(Grouped{4, 32, DType::f16, none}, Grouped{4, 32, DType::f16, minimum},
-                                           Grouped{4, 128, DType::f32, none}, Grouped{4, 16, DType::f32, minimum},
-                                           Grouped{8, 32, DType::f16, none}, Grouped{8, 64, DType::f16, minimum},
-                                           Grouped{8, 128, DType::f32, none}));
+INSTANTIATE_TEST_SUITE_P(
+    Formats, RoundedRows,
+    ::testing::Values(Grouped{4, 32, DType::f16, none}, Grouped{4, 32, DType::f16, minimum},
+                      Grouped{4, 128, DType::f32, none}, Grouped{4, 16, DType::f32, minimum},
+                      Grouped{8, 32, DType::f16, none}, Grouped{8, 64, DType::f16, minimum},
+                      Grouped{8, 128, DType::f32, none}));
 
 TEST(GroupedRow, KeepsWholeQuantsExactly) {
   const std::vector<float> row = {-8, -7, -1, 0, 1, 7, 3, 4};
@@ -108,8 +109,10 @@ std::vector<std::byte> arbitrary(const Grouped& format, std::int64_t cols, std::
   const auto values = testing::random_floats(static_cast<std::size_t>(cols), seed);
   for (std::int64_t i = 0; i < cols; ++i) {
     const int range = format.bits == 8 ? 127 : 7;
-    const int quant = static_cast<int>(std::lround(values[static_cast<std::size_t>(i)] * static_cast<float>(range)));
-    const bool counted_from_zero = format.bits == 4 && (format.offset != none || format.codebook != Codebook::none);
+    const int quant =
+        static_cast<int>(std::lround(values[static_cast<std::size_t>(i)] * static_cast<float>(range)));
+    const bool counted_from_zero =
+        format.bits == 4 && (format.offset != none || format.codebook != Codebook::none);
     row.put_quant(i, counted_from_zero ? quant + 8 : quant);
   }
   for (std::int64_t g = 0; g * format.group < cols; ++g) {
@@ -142,10 +145,14 @@ TEST(GroupedRow, LooksUpTheCodebookAndTakesOffZeroPoints) {
 }
 
 TEST(JoinedFormats, HoldRowsOfBothWithoutLoss) {
-  const std::vector<Grouped> formats = {
-      {4, 32, DType::f16, none},       {4, 32, DType::f32, minimum},   {8, 16, DType::f32, none},
-      {4, 128, DType::f16, zero_point}, {8, 32, DType::f16, minimum},   {8, 64, DType::f16, zero_point},
-      {4, 64, DType::f32, none, Codebook::nf4}, {4, 16, DType::f32, none, Codebook::nf4}};
+  const std::vector<Grouped> formats = {{4, 32, DType::f16, none},
+                                        {4, 32, DType::f32, minimum},
+                                        {8, 16, DType::f32, none},
+                                        {4, 128, DType::f16, zero_point},
+                                        {8, 32, DType::f16, minimum},
+                                        {8, 64, DType::f16, zero_point},
+                                        {4, 64, DType::f32, none, Codebook::nf4},
+                                        {4, 16, DType::f32, none, Codebook::nf4}};
   for (const Grouped& a : formats) {
     for (const Grouped& b : formats) {
       const auto joint = join(a, b);

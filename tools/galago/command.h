@@ -31,5 +31,6 @@ void add_plan(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_trace(CLI::App& app, Run& run);
 void add_tokenize(CLI::App& app, Run& run);
+void add_quantize(CLI::App& app, Run& run);
 
 }  // namespace galago::cli

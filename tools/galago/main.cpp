@@ -55,6 +55,7 @@ int run_command(int argc, char** argv) {
   add_inspect(app, run);
   add_trace(app, run);
   add_tokenize(app, run);
+  add_quantize(app, run);
 
   try {
     app.parse(argc, argv);

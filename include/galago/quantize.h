@@ -1,0 +1,24 @@
+// Writing a model with its weights in fewer bits.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string_view>
+
+#include "galago/options.h"
+
+namespace galago {
+
+struct QuantizeOptions {
+  std::filesystem::path model;            ///< a checkpoint directory
+  std::filesystem::path out;              ///< a directory that does not exist yet
+  Precision precision = Precision::int4;  ///< int8 or int4: weights become what loading them so would give
+};
+
+/// Writes a checkpoint directory with the same names, configuration and tokenizer (docs/formats.md), tensor
+/// by tensor, whole or not at all. `on_tensor`, if given, hears of each tensor's name. Throws Error{usage,
+/// model, io}.
+void quantize_model(const QuantizeOptions& options,
+                    const std::function<void(std::string_view)>& on_tensor = {});
+
+}  // namespace galago

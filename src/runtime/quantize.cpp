@@ -1,0 +1,227 @@
+// Writing a quantised checkpoint: one tensor at a time from the mapped files, rounded as loading would round
+// it.
+#include "galago/quantize.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/fail.h"
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/quantisation.h"
+#include "checkpoint/unpack.h"
+#include "galago/engine.h"
+#include "model/description.h"
+#include "runtime/configuration.h"
+#include "runtime/network.h"
+#include "runtime/weight_loader.h"
+#include "tensor/convert.h"
+#include "tensor/grouped.h"
+
+namespace galago {
+namespace {
+
+namespace fs = std::filesystem;
+using checkpoint::TensorSource;
+
+/// Notes which tensors a network asks for, and those that are matrices with their part.
+class AskedParts : public model::WeightSource {
+ public:
+  using WeightSource::matrix;
+  using WeightSource::vector;
+  Weight matrix(model::Part part, std::span<const model::NamedShape> tensors) override {
+    for (const model::NamedShape& tensor : tensors) matrices_.emplace(tensor.name, part);
+    return vector(tensors);
+  }
+  Weight vector(std::span<const model::NamedShape> tensors) override {
+    for (const model::NamedShape& tensor : tensors) names_.insert(tensor.name);
+    return {nullptr, DType::f32, tensors.front().shape};
+  }
+  Weight constant(std::span<const float> values) override {
+    return {nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
+  }
+
+  bool asks_for(const std::string& name) const { return names_.count(name) != 0; }
+  /// What the matrix becomes; a vector stays what it is.
+  WeightFormat format_of(const std::string& name, const runtime::Configuration& configuration,
+                         const TensorSource& source) const {
+    const auto found = matrices_.find(name);
+    if (found == matrices_.end()) return source.format();
+    return runtime::storage_format(runtime::format_of_part(configuration, found->second), source);
+  }
+
+ private:
+  std::set<std::string> names_;
+  std::map<std::string, model::Part> matrices_;
+};
+
+/// A stored tensor as it will be written.
+struct Outgoing {
+  TensorSource source;  // the whole stored tensor
+  WeightFormat format;
+};
+
+class Quantizer {
+ public:
+  Quantizer(const checkpoint::Checkpoint& checkpoint, const std::function<void(std::string_view)>& on_tensor)
+      : checkpoint_(checkpoint), on_tensor_(on_tensor) {}
+
+  void write(const std::vector<Outgoing>& tensors, const fs::path& file) const {
+    std::vector<checkpoint::TensorToMake> to_make;
+    for (const Outgoing& tensor : tensors) {
+      const TensorSource& source = tensor.source;
+      const auto& entry = source.entry;
+      if (!tensor.format.is_grouped()) {
+        const DType dtype = tensor.format.dtype();
+        to_make.push_back({entry.name, dtype, entry.shape, [this, &tensor](const ByteSink& sink) {
+                             announce(tensor);
+                             make_plain(tensor, sink);
+                           }});
+        continue;
+      }
+      const std::int64_t cols = entry.shape[1];
+      const auto row_bytes = static_cast<std::int64_t>(tensor.format.row_bytes(cols));
+      to_make.push_back(
+          {entry.name, DType::u8, {entry.shape[0], row_bytes}, [this, &tensor](const ByteSink& sink) {
+             announce(tensor);
+             make_records(tensor, sink);
+           }});
+      to_make.push_back({entry.name + ".grouped", DType::i32, {6}, [&tensor, cols](const ByteSink& sink) {
+                           const auto numbers = checkpoint::describe_records(tensor.format.grouped(), cols);
+                           sink(std::as_bytes(std::span(numbers)));
+                         }});
+    }
+    checkpoint::write_safetensors(file, to_make);
+  }
+
+ private:
+  void announce(const Outgoing& tensor) const {
+    if (on_tensor_) on_tensor_(tensor.source.entry.name);
+  }
+
+  std::vector<std::span<const std::byte>> parts_of(const TensorSource& source) const {
+    if (!source.packing) return {checkpoint_.bytes(source)};
+    std::vector<std::span<const std::byte>> parts;
+    for (const checkpoint::StoredTensor& part : source.packing->parts) {
+      parts.push_back(checkpoint_.files[part.file].bytes().subspan(part.entry.offset, part.entry.bytes));
+    }
+    return parts;
+  }
+
+  void make_plain(const Outgoing& tensor, const ByteSink& sink) const {
+    const TensorSource& source = tensor.source;
+    const auto parts = parts_of(source);
+    if (!source.packing) return sink(parts[0]);
+    // A packing that no group holds: its values, row by row.
+    std::vector<float> row(static_cast<std::size_t>(source.entry.shape[1]));
+    std::vector<std::byte> bytes(row.size() * size_of(tensor.format.dtype()));
+    for (std::int64_t i = 0; i < source.entry.shape[0]; ++i) {
+      checkpoint::unpack_values(*source.packing, parts, i, row);
+      from_f32(tensor.format.dtype(), row, bytes);
+      sink(bytes);
+    }
+  }
+
+  void make_records(const Outgoing& tensor, const ByteSink& sink) const {
+    const TensorSource& source = tensor.source;
+    const std::int64_t cols = source.entry.shape[1];
+    const auto parts = parts_of(source);
+    std::vector<float> row(static_cast<std::size_t>(cols));
+    std::vector<std::byte> record(tensor.format.row_bytes(cols));
+    const Bytes stored_bytes = static_cast<Bytes>(cols) * size_of(source.entry.dtype);
+    for (std::int64_t i = 0; i < source.entry.shape[0]; ++i) {
+      if (source.packing && tensor.format == source.format()) {
+        checkpoint::unpack_record(*source.packing, parts, i, cols, record);
+      } else {
+        if (source.packing) {
+          checkpoint::unpack_values(*source.packing, parts, i, row);
+        } else {
+          to_f32(source.entry.dtype, parts[0].subspan(static_cast<Bytes>(i) * stored_bytes, stored_bytes),
+                 row);
+        }
+        if (!encode_row(tensor.format.grouped(), row, record)) {
+          fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
+               checkpoint_.directory.string(), source.entry.name, describe(tensor.format));
+        }
+      }
+      sink(record);
+    }
+  }
+
+  const checkpoint::Checkpoint& checkpoint_;
+  const std::function<void(std::string_view)>& on_tensor_;
+};
+
+/// The stored tensors that the network needs, each once.
+std::vector<Outgoing> outgoing(const checkpoint::Checkpoint& checkpoint, const AskedParts& asked,
+                               const runtime::Configuration& configuration) {
+  std::map<std::pair<std::size_t, std::string>, Outgoing> tensors;
+  for (const auto& [name, source] : checkpoint.tensors) {
+    if (!asked.asks_for(name)) continue;
+    TensorSource stored = source;
+    stored.shape = stored.entry.shape;
+    stored.rows.clear();
+    const WeightFormat format = asked.format_of(name, configuration, stored);
+    tensors.emplace(std::pair(source.file, source.entry.name), Outgoing{std::move(stored), format});
+  }
+  std::vector<Outgoing> list;
+  for (auto& [key, tensor] : tensors) list.push_back(std::move(tensor));
+  return list;
+}
+
+/// Everything beside the weights, with config.json saying what became of them.
+void copy_files(const fs::path& from, const fs::path& to) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
+    const std::string name = entry.path().filename().string();
+    const auto ends = [&name](std::string_view end) { return name.ends_with(end); };
+    if (!entry.is_regular_file() || ends(".safetensors") || ends(".safetensors.index.json") || ends(".bin") ||
+        ends(".gguf") || name == "config.json" || name == "quantize_config.json" ||
+        name == "quant_config.json") {
+      continue;
+    }
+    fs::copy_file(entry.path(), to / name);
+  }
+  Json config = parse_json_file(from / "config.json");
+  config["quantization_config"] = {{"quant_method", "galago"}};
+  const std::string text = config.dump(2) + "\n";
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  write_file(to / "config.json", std::span(&bytes, 1));
+}
+
+}  // namespace
+
+void quantize_model(const QuantizeOptions& options, const std::function<void(std::string_view)>& on_tensor) {
+  if (options.precision != Precision::int8 && options.precision != Precision::int4) {
+    fail(ErrorCode::usage, "a model is quantised to int8 or int4, another precision was asked for");
+  }
+  const fs::path model = options.model.empty() ? demo_model() : options.model;
+  if (fs::exists(options.out)) {
+    fail(ErrorCode::usage, "{}: exists already, expected the name of a new directory", options.out.string());
+  }
+  const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(model);
+  AskedParts asked;
+  runtime::load_network(model::describe(checkpoint.config, model.string()), asked);
+  const runtime::Configuration configuration = runtime::formats_for(options.precision);
+
+  const fs::path partial = options.out.string() + ".part";
+  try {
+    fs::create_directory(partial);
+    Quantizer(checkpoint, on_tensor)
+        .write(outgoing(checkpoint, asked, configuration), partial / "model.safetensors");
+    copy_files(model, partial);
+    fs::rename(partial, options.out);
+  } catch (const fs::filesystem_error& error) {
+    std::error_code ignored;
+    fs::remove_all(partial, ignored);
+    fail(ErrorCode::io, "{}: cannot be written: {}", options.out.string(), error.code().message());
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(partial, ignored);
+    throw;
+  }
+}
+
+}  // namespace galago
