@@ -231,13 +231,13 @@ class QuantisationConfig : public ::testing::Test {
 
 TEST_F(QuantisationConfig, IsReadOrRefusedByName) {
   EXPECT_FALSE(read(""));
-  const auto gptq = read(R"("quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": -1})");
-  ASSERT_TRUE(gptq);
-  EXPECT_EQ(gptq->bits, 8);
-  EXPECT_EQ(gptq->group, 0);
-  EXPECT_EQ(gptq->zero_bias, 1);
+  const auto found = read(R"("quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": -1})");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->bits, 8);
+  EXPECT_EQ(found->group, 0);
+  EXPECT_EQ(found->zero_bias, 1);
   refuses(R"("quantization_config": {"quant_method": "fp8"})",
-          "expected \"awq\", \"gptq\" or \"bitsandbytes\"");
+          "expected \"awq\", \"gptq\", \"bitsandbytes\" or \"galago\"");
   refuses(R"("quantization_config": {"quant_method": "awq", "version": "gemv"})", "version");
   refuses(R"("quantization_config": {"quant_method": "gptq", "bits": 3})", "expected 4 or 8");
   refuses(R"("quantization_config": {"quant_method": "gptq", "group_size": "big"})", "group_size");
