@@ -17,8 +17,16 @@ void add(const float* a, const float* b, float* to, std::int64_t n);
 #define GALAGO_NAME(isa) GALAGO_NAME_OF(isa)
 
 const KernelTable& table() {
-  static const KernelTable kernels{
-      GALAGO_NAME(GALAGO_ISA), linear, layer_norm, rms_norm, attention, rope_head, narrow, widen, decode, add};
+  static const KernelTable kernels{GALAGO_NAME(GALAGO_ISA),
+                                   linear,
+                                   layer_norm,
+                                   rms_norm,
+                                   attention,
+                                   rope_head,
+                                   narrow,
+                                   widen,
+                                   decode,
+                                   add};
   return kernels;
 }
 

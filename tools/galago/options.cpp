@@ -53,12 +53,9 @@ void add_shape_option(CLI::App& command, EngineOptions& options) {
 }
 
 const std::vector<std::pair<std::string, Precision>>& precision_words() {
-  static const std::vector<std::pair<std::string, Precision>> words = {{"auto", Precision::automatic},
-                                                                       {"fp32", Precision::fp32},
-                                                                       {"fp16", Precision::fp16},
-                                                                       {"bf16", Precision::bf16},
-                                                                       {"int8", Precision::int8},
-                                                                       {"int4", Precision::int4}};
+  static const std::vector<std::pair<std::string, Precision>> words = {
+      {"auto", Precision::automatic}, {"fp32", Precision::fp32}, {"fp16", Precision::fp16},
+      {"bf16", Precision::bf16},      {"int8", Precision::int8}, {"int4", Precision::int4}};
   return words;
 }
 
