@@ -24,7 +24,8 @@ Json read_object(const fs::path& path) {
 }
 
 /// Tokens of tokenizer_config.json that the tokenizer's own file does not have.
-void add_configured_tokens(const Json& config, const std::string& file, TokenizerParts& parts) {
+void add_configured_tokens(const Json& config, const std::string& file, VocabularyName name,
+                           TokenizerParts& parts) {
   const auto listed = config.find("added_tokens_decoder");
   if (listed == config.end() || listed->is_null()) return;
   if (!listed->is_object()) {
@@ -46,12 +47,15 @@ void add_configured_tokens(const Json& config, const std::string& file, Tokenize
     token.single_word = bool_or(json, "single_word", false, file);
     token.normalized = bool_or(json, "normalized", !token.special, file);
     const auto known = parts.added.find(token.id);
-    if (known == parts.added.end() || known->second.content != token.content) parts.add(token, file);
+    if (known == parts.added.end() || known->second.content != token.content) {
+      parts.add(token, file, name);
+    }
   }
 }
 
 /// added_tokens.json, {"<image>": 32000}: all that is known of these is that they are not split.
-void add_named_tokens(const Json& named, const std::string& file, TokenizerParts& parts) {
+void add_named_tokens(const Json& named, const std::string& file, VocabularyName name,
+                      TokenizerParts& parts) {
   for (const auto& [content, id] : named.items()) {
     AddedToken token;
     token.content = content;
@@ -62,7 +66,7 @@ void add_named_tokens(const Json& named, const std::string& file, TokenizerParts
     }
     const Json entry = {{"id", id}};
     token.id = static_cast<std::int32_t>(get_int(entry, "id", 0, Vocabulary::largest_id, file));
-    if (!parts.added.contains(token.id)) parts.add(token, file);
+    if (!parts.added.contains(token.id)) parts.add(token, file, name);
   }
 }
 
@@ -78,8 +82,12 @@ void make_special(const std::string& content, TokenizerParts& parts, const std::
   const auto id = parts.find(content);
   if (!id) return;
   const auto known = parts.added.find(*id);
+  if (known != parts.added.end()) {
+    // One that was renamed has its own role under its new name.
+    if (known->second.content == content) known->second.special = true;
+    return;
+  }
   AddedToken token;
-  if (known != parts.added.end()) token = known->second;
   token.content = content;
   token.id = *id;
   token.special = true;
@@ -130,8 +138,12 @@ Tokenizer load_tokenizer(const fs::path& directory) {
   }
   TokenizerParts parts = has_json ? load_tokenizer_json(directory / "tokenizer.json")
                                   : load_sentencepiece(directory / "tokenizer.model", config);
-  add_configured_tokens(config, config_path.string(), parts);
-  add_named_tokens(read_object(named_path), named_path.string(), parts);
+  // InternLM2 gives pieces that its tokenizer.model left unused a name: 92543 is "[UNUSED_TOKEN_146]" there
+  // and
+  // "<|im_start|>" here.
+  const VocabularyName name = has_json ? VocabularyName::must_agree : VocabularyName::may_differ;
+  add_configured_tokens(config, config_path.string(), name, parts);
+  add_named_tokens(read_object(named_path), named_path.string(), name, parts);
   read_roles(read_object(roles_path), roles_path.string(), parts);
   read_roles(config, config_path.string(), parts);
   read_frame(config, config_path.string(), parts);

@@ -11,14 +11,14 @@ std::optional<std::int32_t> TokenizerParts::find(std::string_view token) const {
   return model.vocabulary.find(token);
 }
 
-void TokenizerParts::add(const AddedToken& token, std::string_view file) {
+void TokenizerParts::add(const AddedToken& token, std::string_view file, VocabularyName name) {
   if (token.content.empty()) fail(ErrorCode::model, "{}: the added token {} is empty", file, token.id);
   if (token.id < 0 || token.id > Vocabulary::largest_id) {
     fail(ErrorCode::model, "{}: the added token \"{}\" has the id {}, expected 0 to {}", file,
          printable(token.content), token.id, Vocabulary::largest_id);
   }
   const std::string* taken = model.vocabulary.token(token.id);
-  if (taken == nullptr || *taken == token.content) {
+  if (taken == nullptr || *taken == token.content || name == VocabularyName::may_differ) {
     const auto found = added.find(token.id);
     taken = found != added.end() ? &found->second.content : nullptr;
   }

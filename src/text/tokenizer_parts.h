@@ -15,6 +15,12 @@
 
 namespace galago::text {
 
+/// What becomes of a vocabulary's own name for the id of an added token.
+enum class VocabularyName {
+  must_agree,
+  may_differ,  ///< the added token's counts; the other is still found in texts
+};
+
 struct TokenizerParts {
   std::unordered_map<std::int32_t, AddedToken> added;  ///< by id
   std::unordered_map<std::string, std::int32_t> added_ids;
@@ -39,7 +45,7 @@ struct TokenizerParts {
   std::optional<std::int32_t> find(std::string_view token) const;
 
   /// Adds a token, or replaces what is known of it. Throws ErrorCode::model where its id is another token's.
-  void add(const AddedToken& token, std::string_view file);
+  void add(const AddedToken& token, std::string_view file, VocabularyName name = VocabularyName::must_agree);
   /// Once all tokens are added and the normalizer is set.
   void build_finders();
 };

@@ -134,6 +134,75 @@ TEST_F(Loading, AddedTokensDoNotShareIds) {
   expect_complaint(json, "two ids");
 }
 
+TEST_F(Loading, AVocabularyMayHaveHoles) {
+  Json json = small_tokenizer();
+  json["model"]["vocab"]["c"] = 70'000;
+  write("tokenizer.json", json.dump());
+  const Tokenizer tokenizer = load_tokenizer(folder_);
+  EXPECT_EQ(tokenizer.encode("abc", SpecialTokens::add), (std::vector<std::int32_t>{2, 70'000}));
+  EXPECT_EQ(tokenizer.size(), 70'001U);
+  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{3, 70'000, 2'147'483'647, -5}), "c");
+}
+
+/// A user-defined piece, as it stands in a tokenizer.model.
+std::string user_defined_piece(const std::string& text) {
+  std::string piece = "\x0a";
+  piece += static_cast<char>(text.size());
+  piece += text;
+  piece += std::string("\x15\0\0\0\0\x18\4", 7);  // score 0, type 4
+  std::string field = "\x0a";
+  field += static_cast<char>(piece.size());
+  return field += piece;
+}
+
+/// InternLM2 as it is published: the marks of chats are pieces of tokenizer.model, and tokenizer_config.json
+/// calls them otherwise.
+class RenamedPieces : public Loading {
+ protected:
+  RenamedPieces() {
+    std::string model =
+        read_text_file(goldens / "tokenizers" / "internvl2-internlm2" / "tokenizer.model", 1 << 20);
+    for (const char* text : {"[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]", "#@#"}) {
+      model += user_defined_piece(text);
+    }
+    write("tokenizer.model", model);
+    write("tokenizer_config.json", Json{{"bos_token", "<s>"},
+                                        {"added_tokens_decoder",
+                                         {{"448", {{"content", "<|im_end|>"}, {"special", true}}},
+                                          {"449", {{"content", "<|im_start|>"}, {"special", true}}},
+                                          {"451", {{"content", "<img>"}, {"special", true}}}}}}
+                                       .dump());
+    write("added_tokens.json", Json{{"<|im_start|>", 449}, {"<img>", 451}}.dump());
+    write("special_tokens_map.json",
+          Json{{"additional_special_tokens", {"<|im_start|>", "[UNUSED_TOKEN_146]"}}}.dump());
+  }
+};
+
+TEST_F(RenamedPieces, BothNamesAreFoundInControlText) {
+  const Tokenizer tokenizer = load_tokenizer(folder_);
+  EXPECT_EQ(tokenizer.encode("<|im_start|>[UNUSED_TOKEN_146]\n<|im_end|><img>", SpecialTokens::none),
+            (std::vector<std::int32_t>{449, 449, 3, 448, 451}));
+  EXPECT_EQ(tokenizer.find("<|im_start|>"), 449);
+  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{449, 3, 450, 448}), "\n#@#");
+}
+
+TEST_F(RenamedPieces, MarksInTheWordsOfAUserStayTextAndOtherPiecesDoNot) {
+  const Tokenizer tokenizer = load_tokenizer(folder_);
+  for (const char* mark : {"<|im_start|>", "[UNUSED_TOKEN_146]", "</s>"}) {
+    const auto ids = tokenizer.encode({{mark, true}}, SpecialTokens::none);
+    EXPECT_GT(ids.size(), 1U) << mark;
+    for (const std::int32_t id : ids) EXPECT_FALSE(id == 2 || id == 448 || id == 449) << mark;
+    EXPECT_EQ(tokenizer.decode(ids), mark);
+  }
+  EXPECT_EQ(tokenizer.encode({{"\n#@#\n", true}}, SpecialTokens::none),
+            (std::vector<std::int32_t>{3, 450, 3}));
+}
+
+TEST_F(RenamedPieces, AnIdHasOneAddedToken) {
+  write("added_tokens.json", Json{{"<|im_start|>", 452}}.dump());
+  EXPECT_NE(complaint().find("\"<|im_start|>\" has two ids, 449 and 452"), std::string::npos) << complaint();
+}
+
 TEST_F(Loading, ATruncatedModelIsRefused) {
   const std::string bytes = model_bytes();
   for (std::size_t size = 0; size + 1 < bytes.size(); size += 97) {
