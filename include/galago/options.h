@@ -25,15 +25,17 @@ struct Workload {
   std::int64_t n_images = 1;  ///< pictures in one request
   std::int64_t max_new_tokens = 256;
   std::int64_t text_tokens =
-      64;  ///< of the prompt, for known shapes: they have no tokenizer to count `prompt`
+      64;                ///< of the prompt, for known shapes: they have no tokenizer to count `prompt`
+  std::string system{};  ///< the request's system text; empty: the chat format's own
 };
 
 /// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
 enum class LogitRows { last, all };
 
 struct EngineOptions {
-  std::filesystem::path model;  ///< a checkpoint directory; empty: the demo model that comes with Galago
+  std::filesystem::path model;  ///< a directory, or a name in the hub's cache or Ollama's; empty: demo model
   std::string shape;  ///< for plan_model(): a known shape (known_shape_names()) in place of `model`'s files
+  std::string chat_format;  ///< a name of models/chat_formats.json; empty: the model's own format
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;

@@ -32,9 +32,11 @@ struct MachineCeilings {
 };
 
 struct Plan {
-  std::string model;   ///< directory
-  std::string family;  ///< name of the family description
-  std::string device;  ///< "cpu (avx2, 2 threads)"
+  std::string model;        ///< directory
+  std::string family;       ///< name of the family description
+  std::string chat_format;  ///< what conversations are written in; empty for known shapes
+  std::string notice;       ///< what the caller should tell the user about the model; empty: nothing
+  std::string device;       ///< "cpu (avx2, 2 threads)"
   std::string precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;

@@ -71,6 +71,7 @@ const std::map<std::string, Type>& schema() {
       {"tokens.eos", {Kind::tokens, 0, last_token}},
       {"tokens.pad", {Kind::token, 0, last_token, true}},
       {"chat", {Kind::word}},
+      {"chat_hint", {Kind::word}},
   };
   return types;
 }

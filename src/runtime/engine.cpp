@@ -12,6 +12,7 @@
 #include "runtime/generation.h"
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
+#include "runtime/model_path.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
 #include "runtime/shape_model.h"
@@ -19,17 +20,13 @@
 namespace galago {
 namespace {
 
-std::filesystem::path model_directory(const std::filesystem::path& model) {
-  return model.empty() ? demo_model() : model;
-}
-
 runtime::ModelFiles open_files(const EngineOptions& options) {
   if (!options.shape.empty()) {
     fail(ErrorCode::usage,
          "the shape {} has neither weights nor a tokenizer: it can be planned and measured, not run",
          options.shape);
   }
-  return runtime::open_model(model_directory(options.model));
+  return runtime::open_model(runtime::model_path(options.model), options.chat_format);
 }
 
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.
@@ -40,6 +37,8 @@ struct Prepared {
         configuration(runtime::configure(options, files.description, prompt_tokens(options))),
         rehearsal(runtime::rehearse(files, configuration, *backend)),
         plan(runtime::describe_plan(files, configuration, *backend, rehearsal)) {
+    plan.chat_format = files.chat.format.name();
+    plan.notice = files.chat.notice;
     runtime::check_fits(plan, options.memory_limit);
   }
 
@@ -135,7 +134,7 @@ struct TextTokenizer::State {
 };
 
 TextTokenizer::TextTokenizer(const std::filesystem::path& model)
-    : state_(new State{text::load_tokenizer(model_directory(model))}) {}
+    : state_(new State{text::load_tokenizer(runtime::model_path(model))}) {}
 TextTokenizer::~TextTokenizer() = default;
 
 std::vector<std::int32_t> TextTokenizer::encode(std::string_view text, SpecialTokens special) const {

@@ -33,8 +33,8 @@ std::span<const float> last_row(const Matrix& logits) {
 /// The growing answer: tokens to whole characters to what no stop string can swallow any more.
 class Answer {
  public:
-  Answer(const text::Tokenizer& tokenizer, const SamplingOptions& sampling, const OnText& on_text)
-      : decoder_(tokenizer), stops_(sampling.stop), on_text_(on_text) {}
+  Answer(const text::Tokenizer& tokenizer, std::vector<std::string> stops, const OnText& on_text)
+      : decoder_(tokenizer), stops_(std::move(stops)), on_text_(on_text) {}
 
   void append(std::int32_t token) { show(stops_.append(decoder_.append(token))); }
   void finish() {
@@ -176,7 +176,11 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
     completion.cached_tokens = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
   }
   sequence_.truncate(completion.cached_tokens);
-  Answer answer(files_.tokenizer, request.sampling, on_text);
+  std::vector<std::string> stops = request.sampling.stop;
+  if (request.form == PromptForm::chat && !request.sampling.ignore_end) {
+    stops.insert(stops.end(), files_.stop_strings.begin(), files_.stop_strings.end());
+  }
+  Answer answer(files_.tokenizer, std::move(stops), on_text);
   std::span<const float> logits = prefill(prompt, completion.cached_tokens, completion.timing, {});
 
   const Stopwatch stopwatch(completion.timing.decode_seconds);

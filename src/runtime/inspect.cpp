@@ -8,6 +8,8 @@
 #include "galago/engine.h"
 #include "model/description.h"
 #include "runtime/asked_weights.h"
+#include "runtime/chat_choice.h"
+#include "runtime/model_path.h"
 #include "runtime/network.h"
 
 namespace galago {
@@ -43,7 +45,7 @@ void account_for_tensors(const checkpoint::Checkpoint& checkpoint, const std::ma
 }  // namespace
 
 Inspection inspect_model(const std::filesystem::path& model) {
-  const std::filesystem::path directory = model.empty() ? demo_model() : model;
+  const std::filesystem::path directory = runtime::model_path(model);
   const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(directory);
   runtime::AskedWeights asked;
   runtime::load_network(model::describe(checkpoint.config, directory.string()), asked);
@@ -51,7 +53,10 @@ Inspection inspect_model(const std::filesystem::path& model) {
   Inspection inspection;
   inspection.model = directory.string();
   inspection.family = checkpoint.family;
-  inspection.chat_format = checkpoint.config.value("chat", "");
+  const runtime::ChatChoice chat =
+      runtime::choose_chat_format("", checkpoint.config, directory, text::find_chat_template(directory));
+  inspection.chat_format =
+      chat.refusal.empty() ? chat.format.name() : std::string("unknown, its template is not a known one");
   inspection.configuration = checkpoint.config.dump(2);
   inspection.instruction_set = backend::choose_kernels().name;
   account_for_tensors(checkpoint, asked.shapes(), inspection);

@@ -59,6 +59,19 @@ std::vector<std::int32_t> end_tokens(const Json& config, const text::Tokenizer& 
   return ends.empty() ? tokenizer.end_tokens() : ends;
 }
 
+/// What the chat format ends an answer with: a token if the tokenizer has it as one, else a string.
+void add_ends_of_chat(ModelFiles& files) {
+  files.stop_strings = files.chat.format.stop_strings();
+  for (const std::string& end : files.chat.format.end_tokens()) {
+    const std::optional<std::int32_t> id = files.tokenizer.find(end);
+    if (!id) {
+      files.stop_strings.push_back(end);
+    } else if (std::find(files.end_tokens.begin(), files.end_tokens.end(), *id) == files.end_tokens.end()) {
+      files.end_tokens.push_back(*id);
+    }
+  }
+}
+
 void check_vocabulary(const ModelFiles& files, const std::string& model) {
   const auto rows = static_cast<std::size_t>(files.description.decoder.vocab_size);
   if (files.tokenizer.size() <= rows) return;
@@ -85,14 +98,16 @@ Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
   return blueprint;
 }
 
-ModelFiles open_model(const std::filesystem::path& directory) {
+ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format) {
   const std::string model = directory.string();
   Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory));
   text::Tokenizer tokenizer = text::load_tokenizer(directory);
-  text::ChatFormat chat = text::chat_format(get_string(blueprint.checkpoint.config, "chat", model));
-  ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}};
+  ChatChoice chat = choose_chat_format(chat_format, blueprint.checkpoint.config, directory,
+                                       text::find_chat_template(directory));
+  ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}};
   files.image_token = image_token(files.checkpoint.config, files.description);
   files.end_tokens = end_tokens(files.checkpoint.config, files.tokenizer);
+  add_ends_of_chat(files);
   check_vocabulary(files, model);
   return files;
 }

@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
 #include "model/description.h"
-#include "text/chat_format.h"
+#include "runtime/chat_choice.h"
 #include "text/tokenizer.h"
 #include "vision/process.h"
 
@@ -23,15 +24,17 @@ struct Blueprint {
 
 struct ModelFiles : Blueprint {
   text::Tokenizer tokenizer;
-  text::ChatFormat chat;
+  ChatChoice chat;
   std::optional<std::int32_t> image_token;  ///< negative: a mark that is no token of the tokenizer
   std::vector<std::int32_t> end_tokens;     ///< any of them ends the text
+  std::vector<std::string> stop_strings;    ///< so does any of these in a conversation
 };
 
 /// Reads the checkpoint's configuration. Throws Error{model}.
 Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint);
 
-/// Throws Error{model}.
-ModelFiles open_model(const std::filesystem::path& directory);
+/// `chat_format` is the name of the format to speak in, or empty: the model's own. Throws Error{model}, and
+/// Error{usage} for a format that there is not.
+ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format = "");
 
 }  // namespace galago::runtime

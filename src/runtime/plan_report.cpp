@@ -62,6 +62,7 @@ std::string to_text(const Plan& plan) {
 std::string to_json(const Plan& plan) {
   const nlohmann::ordered_json json = {{"model", plan.model},
                                        {"family", plan.family},
+                                       {"chat_format", plan.chat_format},
                                        {"device", plan.device},
                                        {"peak_bytes", plan.peak_bytes},
                                        {"regions", regions_json(plan)},

@@ -140,13 +140,16 @@ Prompt assemble_prompt(const ModelFiles& files, const Request& request) {
       fail(ErrorCode::input, "a raw prompt is one message, {} were given", request.messages.size());
     return Assembler(files, pictures).run(raw_segments(request.messages.front(), pictures.size()));
   }
-  return Assembler(files, pictures).run(files.chat.render(chat_messages(request.messages)));
+  if (!files.chat.refusal.empty()) fail(ErrorCode::usage, "{}", files.chat.refusal);
+  return Assembler(files, pictures).run(files.chat.format.render(chat_messages(request.messages)));
 }
 
 std::int64_t prompt_length(const ModelFiles& files, const Workload& workload) {
-  const text::ChatMessage message{text::ChatRole::user, workload.prompt, workload.n_images};
+  std::vector<text::ChatMessage> messages;
+  if (!workload.system.empty()) messages.push_back({text::ChatRole::system, workload.system, 0});
+  messages.push_back({text::ChatRole::user, workload.prompt, workload.n_images});
   const std::vector<const Image*> pictures(static_cast<std::size_t>(workload.n_images), nullptr);
-  return Assembler(files, pictures).run(files.chat.render({message})).length();
+  return Assembler(files, pictures).run(files.chat.format.render(messages)).length();
 }
 
 }  // namespace galago::runtime

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,24 +42,45 @@ class ChatFormat {
   const std::string& source() const { return source_; }
   /// Strings that end the model's answer, beside its end tokens.
   const std::vector<std::string>& stop_strings() const { return stop_strings_; }
+  /// Tokens that do, where the tokenizer has them; else they are stop strings.
+  const std::vector<std::string>& end_tokens() const { return end_tokens_; }
+  /// Whether the model's own code has the format: then it counts, whatever chat_template its files have.
+  bool defined_in_code() const { return defined_in_code_; }
 
  private:
+  void read_texts(const Json& json, std::string_view file);
   void add_message(const ChatMessage& message, const ChatTurn& turn, const Segments& before_text,
                    Segments& prompt) const;
+  void add_pictures(std::int64_t count, Segments& prompt) const;
+  void add_words(std::string_view text, Segments& prompt) const;
 
   std::string name_;
   std::string source_;
+  bool defined_in_code_ = false;
+  std::string begin_;  ///< before all else
   ChatTurn system_;
   std::string default_system_;         ///< the system text of a conversation without one; may be empty
   bool system_in_first_user_ = false;  ///< as LLaMA-2 has it: after the first user message's prefix
   ChatTurn user_;
+  std::optional<std::string> later_user_prefix_;  ///< for messages of the user after the first
   ChatTurn assistant_;
   std::string answer_prefix_;  ///< after the last message, where the model goes on
   std::string image_;          ///< one picture's mark and what follows it, "<image>\n"
+  std::string after_image_;    ///< after a mark that no other follows
+  bool trim_ = false;          ///< white space around a message's text goes
   std::vector<std::string> stop_strings_;
+  std::vector<std::string> end_tokens_;
 };
 
-/// A format of models/chat_formats.json. Throws ErrorCode::usage naming the known ones.
-ChatFormat chat_format(const std::string& name);
+/// A format of models/chat_formats.json. Some names there choose by the model's name, of which `model_names`
+/// are the candidates, in order. Throws ErrorCode::usage naming the known ones.
+ChatFormat chat_format(const std::string& name, const std::vector<std::string>& model_names = {});
+
+/// The format that a known chat_template (Jinja) stands for. Templates are recognised by their text, however
+/// it is laid out.
+std::optional<std::string> format_of_template(std::string_view jinja);
+
+/// "none, llava_v1, ..."
+std::string known_chat_formats();
 
 }  // namespace galago::text

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file_map.h"
 #include "galago/error.h"
 #include "support/golden.h"
+#include "text/chat_template.h"
 
 namespace galago::text {
 namespace {
@@ -24,7 +26,7 @@ std::string words_of(const std::string& prompt) {
 
 TEST(ChatFormat, PromptsAreTheGoldenOnes) {
   for (const auto& [folder, name] :
-       {std::pair("llava-1.5", "llava-1.5"), std::pair("llava-1.5-original", "vicuna-1")}) {
+       {std::pair("llava-1.5", "llava-1.5"), std::pair("llava-1.5-original", "llava_v1")}) {
     const testing::Golden golden(goldens / folder);
     for (const auto& entry : golden.cases()) {
       const auto prompt = entry.at("prompt").get<std::string>();
@@ -34,8 +36,41 @@ TEST(ChatFormat, PromptsAreTheGoldenOnes) {
   }
 }
 
+std::vector<ChatMessage> messages_of(const Json& list) {
+  std::vector<ChatMessage> messages;
+  for (const Json& json : list) {
+    const auto role = json.at("role").get<std::string>();
+    messages.push_back({role == "system" ? ChatRole::system
+                        : role == "user" ? ChatRole::user
+                                         : ChatRole::assistant,
+                        json.at("text").get<std::string>(), json.at("images").get<std::int64_t>()});
+  }
+  return messages;
+}
+
+TEST(ChatFormat, ConversationsAreWrittenAsTheModelsOwnCodeWritesThem) {
+  const Json cases = parse_json_file(goldens / "chat" / "cases.json");
+  ASSERT_GT(cases.size(), 60U);
+  for (const Json& entry : cases) {
+    const auto name = entry.at("format").get<std::string>();
+    const auto messages = messages_of(entry.at("messages"));
+    EXPECT_EQ(text_of(chat_format(name).render(messages)), entry.at("prompt").get<std::string>()) << name;
+  }
+}
+
+TEST(ChatFormat, PublishedTemplatesAreRecognised) {
+  const Json cases = parse_json_file(goldens / "chat" / "cases.json");
+  for (const Json& entry : cases) {
+    if (entry.at("template").is_null()) continue;
+    const auto file = entry.at("template").get<std::string>() + ".jinja";
+    const std::string jinja = read_text_file(goldens / "chat" / "templates" / file, 1 << 16);
+    EXPECT_EQ(format_of_template(jinja), entry.at("format").get<std::string>())
+        << file << " has the fingerprint " << template_fingerprint(jinja);
+  }
+}
+
 TEST(ChatFormat, TurnsOfVicunaEndWithTheEndOfText) {
-  const std::string prompt = text_of(chat_format("vicuna-1")
+  const std::string prompt = text_of(chat_format("llava_v1")
                                          .render({{ChatRole::system, "Be brief.", 0},
                                                   {ChatRole::user, "a", 1},
                                                   {ChatRole::assistant, "b", 0},

@@ -25,6 +25,7 @@ namespace {
 struct CaptionArguments {
   std::vector<std::string> inputs;
   std::string prompt = "Describe the picture.";
+  std::string system;
   EngineOptions engine;
   DecodeOptions decode;
   SamplingOptions sampling;
@@ -61,6 +62,7 @@ void caption_one(Engine& engine, const CaptionArguments& arguments, const std::s
   const auto start = Clock::now();
   output.begin(path);
   Request request;
+  if (!arguments.system.empty()) request.messages.push_back({Role::system, arguments.system, {}});
   request.messages.push_back({Role::user, arguments.prompt, {load_image(path, arguments.decode)}});
   request.sampling = arguments.sampling;
   output.announce(path);
@@ -128,7 +130,9 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   const std::vector<PictureFile> pictures = find_pictures(arguments.inputs);
   EngineOptions options = arguments.engine;
   options.workload = Workload{arguments.prompt, 1, arguments.sampling.max_new_tokens};
+  options.workload->system = arguments.system;
   Engine engine(options);
+  tell_notice(engine.plan());
 
   OutputOptions form = arguments.output;
   form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();
@@ -157,6 +161,7 @@ void add_caption(CLI::App& app, const Settings& settings, Run& run) {
   add_model_option(*command, arguments->engine);
   command->add_option("-p,--prompt", arguments->prompt, "What to ask about each picture")
       ->capture_default_str();
+  add_system_option(*command, arguments->system);
   command
       ->add_option_function<std::string>(
           "--format",

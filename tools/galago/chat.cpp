@@ -27,6 +27,7 @@ constexpr const char* help =
 
 struct ChatArguments {
   std::vector<std::string> images;
+  std::string system;
   EngineOptions engine;
   DecodeOptions decode;
   SamplingOptions sampling;
@@ -37,12 +38,14 @@ class Conversation {
   Conversation(Engine& engine, const ChatArguments& arguments) : engine_(engine), arguments_(arguments) {
     request_.sampling = arguments.sampling;
     request_.reuse = PrefixReuse::previous_request;
+    reset();
   }
 
   void show(const std::string& path) { waiting_.push_back(load_image(path, arguments_.decode)); }
 
   void reset() {
     request_.messages.clear();
+    if (!arguments_.system.empty()) request_.messages.push_back({Role::system, arguments_.system, {}});
     waiting_.clear();
   }
 
@@ -103,6 +106,7 @@ bool stays_usable(ErrorCode code) {
 
 int run_chat(const ChatArguments& arguments, const Settings& settings) {
   Engine engine(arguments.engine);
+  tell_notice(engine.plan());
   Conversation conversation(engine, arguments);
   for (const std::string& path : arguments.images) conversation.show(path);
   const bool at_terminal = isatty(STDIN_FILENO) != 0;
@@ -136,6 +140,7 @@ void add_chat(CLI::App& app, const Settings& settings, Run& run) {
   const auto arguments = std::make_shared<ChatArguments>();
   command->add_option("images", arguments->images, "Pictures for the first message")->type_name("IMAGE");
   add_model_option(*command, arguments->engine);
+  add_system_option(*command, arguments->system);
   add_engine_options(*command, arguments->engine);
   add_picture_options(*command, arguments->decode);
   add_sampling_options(*command, arguments->sampling);

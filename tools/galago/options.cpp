@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include "galago/error.h"
 #include "galago/plan.h"
@@ -39,9 +40,19 @@ void add_choice(CLI::App& command, const std::string& name, T& target,
 void add_model_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
-          "-m,--model", [&options](const std::string& directory) { options.model = directory; },
-          "Checkpoint directory; without it, the demo model")
-      ->type_name("DIR");
+          "-m,--model", [&options](const std::string& model) { options.model = model; },
+          "A model's directory, or its name in the Hugging Face cache (org/name) or Ollama's store "
+          "(name:tag); "
+          "without it, the demo model")
+      ->type_name("MODEL");
+}
+
+void add_system_option(CLI::App& command, std::string& system) {
+  command.add_option("--system", system, "System text; default: the chat format's own")->type_name("TEXT");
+}
+
+void tell_notice(const Plan& plan) {
+  if (!plan.notice.empty()) spdlog::warn("{}", plan.notice);
 }
 
 void add_shape_option(CLI::App& command, EngineOptions& options) {
@@ -83,6 +94,10 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   add_memory_option(command, options);
   add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
                           "Where it runs");
+  command
+      .add_option("--chat-format", options.chat_format,
+                  "How conversations are written down, such as llava_v1 or chatml; default: the model's own")
+      ->type_name("NAME");
   command
       .add_option("--context", options.context, "Tokens of prompt and answer; default: what the work needs")
       ->check(CLI::Range(1, 1 << 24))

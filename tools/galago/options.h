@@ -8,6 +8,7 @@
 
 #include "galago/image.h"
 #include "galago/options.h"
+#include "galago/plan.h"
 
 namespace galago::cli {
 
@@ -26,7 +27,13 @@ void add_storage_options(CLI::App& command, EngineOptions& options);
 /// --memory.
 void add_memory_option(CLI::App& command, EngineOptions& options);
 
-/// How the model is loaded: precision, memory, context, device, threads.
+/// --system TEXT.
+void add_system_option(CLI::App& command, std::string& system);
+
+/// What the library has to say of the model that was planned, on stderr.
+void tell_notice(const Plan& plan);
+
+/// How the model is loaded: precision, memory, context, device, threads, chat format.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
 /// --exif, --max-pixels.

@@ -19,6 +19,7 @@ struct PlanArguments {
 int run_plan(PlanArguments& arguments) {
   arguments.engine.workload = arguments.workload;
   const Plan plan = plan_model(arguments.engine);
+  tell_notice(plan);
   std::string text = arguments.json ? to_json(plan) : to_text(plan);
   if (text.empty() || text.back() != '\n') text += '\n';
   OutputFile().write(text);

@@ -9,6 +9,7 @@
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
 #include "runtime/machine.h"
+#include "runtime/model_path.h"
 #include "runtime/sampler.h"
 #include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
@@ -22,7 +23,7 @@ constexpr std::int64_t default_prompt_alone = 512;
 
 Blueprint open_blueprint(const EngineOptions& options) {
   if (!options.shape.empty()) return model_of_shape(options.shape);
-  return draw_blueprint(checkpoint::open_checkpoint(options.model.empty() ? demo_model() : options.model));
+  return draw_blueprint(checkpoint::open_checkpoint(model_path(options.model)));
 }
 
 /// The options with everything settled that depends on the model.
