@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,8 @@ struct Request {
   std::vector<Message> messages;
   PromptForm form = PromptForm::chat;
   PrefixReuse reuse = PrefixReuse::none;
+  /// Which of EngineOptions::adapters answers, by name; none: the first one listed; empty: the model alone.
+  std::optional<std::string> adapter;
   SamplingOptions sampling;
 };
 

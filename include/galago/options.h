@@ -36,6 +36,9 @@ struct EngineOptions {
   std::filesystem::path model;  ///< a directory, or a name in the hub's cache or Ollama's; empty: demo model
   std::string shape;  ///< for plan_model(): a known shape (known_shape_names()) in place of `model`'s files
   std::string chat_format;  ///< a name of models/chat_formats.json; empty: the model's own format
+  /// PEFT LoRA adapters of the decoder. They are kept beside the weights, so requests choose among them by
+  /// the last part of the directory's name (Request::adapter).
+  std::vector<std::filesystem::path> adapters;
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;

@@ -64,6 +64,17 @@ void widen(const void* from, Element element, float* to, std::int64_t n) {
   }
 }
 
+void gate(const float* gate, const float* up, Activation activation, float* to, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) {
+    store(to + i, mul(activate(load(gate + i), activation), load(up + i)));
+  }
+  float tail[width] = {};
+  for (std::int64_t j = i; j < n; ++j) tail[j - i] = gate[j];
+  store(tail, activate(load(tail), activation));
+  for (std::int64_t j = i; j < n; ++j) to[j] = tail[j - i] * up[j];
+}
+
 void add(const float* a, const float* b, float* to, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = a[i] + b[i];
 }

@@ -105,6 +105,8 @@ struct KernelTable {
   void (*widen)(const void* from, Element element, float* to, std::int64_t n);
   /// to [n] = one grouped row
   void (*decode)(const GroupedRows& format, const void* row, float* to, std::int64_t n);
+  /// to [n] = activation(gate [n]) * up [n]
+  void (*gate)(const float* gate, const float* up, Activation activation, float* to, std::int64_t n);
   /// to [n] = a [n] + b [n]
   void (*add)(const float* a, const float* b, float* to, std::int64_t n);
 };

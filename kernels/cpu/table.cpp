@@ -11,6 +11,7 @@ void rope_head(float* x, const float* table, std::int64_t head_size);
 void narrow(const float* from, void* to, Element element, std::int64_t n);
 void widen(const void* from, Element element, float* to, std::int64_t n);
 void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
+void gate(const float* gate, const float* up, Activation activation, float* to, std::int64_t n);
 void add(const float* a, const float* b, float* to, std::int64_t n);
 
 #define GALAGO_NAME_OF(isa) #isa
@@ -26,6 +27,7 @@ const KernelTable& table() {
                                    narrow,
                                    widen,
                                    decode,
+                                   gate,
                                    add};
   return kernels;
 }

@@ -34,6 +34,13 @@ struct Epilogue {
   Matrix residual{};  ///< [m, n]; rows == 0: none; may be y itself
 };
 
+/// The factors of a low-rank side branch of a linear layer (arXiv:2106.09685).
+struct LowRank {
+  Weight a;  ///< [rank, k]
+  Weight b;  ///< [n, rank]
+  float scale = 1;
+};
+
 /// Non-overlapping square patches of pictures, [n_tiles, channels, image_size, image_size], channels first.
 struct PatchGrid {
   std::int64_t n_tiles;
@@ -90,6 +97,12 @@ class Backend {
                       const Matrix& y) = 0;
   /// y [m, n] = activation(x gate^T) * (x up^T): the SiLU MLP's first half. w = gate over up, [2 n, k].
   virtual void gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
+                            const Matrix& y) = 0;
+  /// y [m, n] = activation(gate) * up of x [m, 2 n], gate beside up: gated_linear's end on its own.
+  virtual void gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) = 0;
+  /// y [m, n] += scale * (x [m, k] a^T) b^T by way of `scratch` [m, rank]. No rows take the same memory as
+  /// many, so that a plan holds whichever rows have a branch.
+  virtual void add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors, const Matrix& scratch,
                             const Matrix& y) = 0;
   /// Over each row: (x - mean) / sqrt(variance + epsilon) * weight + bias. y may be x.
   virtual void layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias,

@@ -41,6 +41,8 @@ const std::map<std::string, Type>& schema() {
       {"decoder.rope_original_context", {Kind::integer, 2, longest, true}},
       {"decoder.partial_rotary", {Kind::number, 0, 1}},
       {"decoder.sliding_window", {Kind::integer, 1, longest, true}},
+      {"decoder.picture_rank", {Kind::integer, 1, 65536}},
+      {"decoder.picture_alpha", {Kind::number, 1e-6, 1e6}},
       {"decoder.windowed", {Kind::flag}},
       {"decoder.first_windowed_layer", {Kind::integer, 0, 4096}},
       {"decoder.layer_types", {Kind::words, 0, 0, true}},

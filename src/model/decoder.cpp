@@ -47,6 +47,7 @@ struct StepBuffers {
 
 struct StepContext {
   const DecoderShape& shape;
+  const Decoder& decoder;
   backend::Backend& backend;
   backend::Execution& exec;
   const DecoderStep& step;
@@ -81,9 +82,56 @@ void make_rope_table(const Decoder& decoder, const StepContext& context) {
   }
 }
 
-void run_attention(const DecoderLayer& layer, std::int64_t window, const backend::LayerPages& pages,
+using Place = SideBranches LayerBranches::*;
+
+/// Some rows of a step through one adapter's branches of a layer.
+void add_rows(const SideBranches& branches, const Matrix& x, const Matrix& y, const Matrix& scratch,
+              const StepContext& context) {
+  for (const SideBranch& branch : branches) {
+    const backend::LowRank& factors = branch.factors;
+    context.backend.add_low_rank(context.exec, x, factors, scratch.slice_cols(0, factors.a.rows()),
+                                 y.slice_cols(branch.first_column, factors.b.rows()));
+  }
+}
+
+/// Adds to y what the step's adapters make of x beside one layer. Every adapter's memory is accounted for,
+/// whichever rows go through it.
+void add_branches(std::size_t layer, Place place, const Matrix& x, const Matrix& y,
+                  const StepContext& context) {
+  const Decoder& decoder = context.decoder;
+  const auto add = [&](const Adapter& adapter, std::int64_t first, std::int64_t count) {
+    const memory::Scope scope(context.exec.arena.region(RegionId::activations));
+    const Matrix scratch = context.scratch(adapter.max_rank);
+    add_rows(adapter.layers[layer].*place, x.slice_rows(first, count), y.slice_rows(first, count),
+             scratch.slice_rows(0, count), context);
+  };
+  if (decoder.picture_adapter) {
+    const auto& ids = context.step.ids;
+    add(*decoder.picture_adapter, 0, 0);
+    for (std::size_t first = 0; first < ids.size();) {
+      std::size_t end = first;
+      while (end < ids.size() && ids[end] < 0) ++end;
+      if (end > first) {
+        add(*decoder.picture_adapter, static_cast<std::int64_t>(first),
+            static_cast<std::int64_t>(end - first));
+      }
+      first = end + 1;
+    }
+  }
+  for (std::size_t i = 0; i < decoder.adapters.size(); ++i) {
+    add(decoder.adapters[i], 0, context.step.adapter == i ? x.rows : 0);
+  }
+}
+
+/// Whether any adapter may come between an MLP's two halves.
+bool has_branches(const Decoder& decoder) {
+  return decoder.picture_adapter.has_value() || !decoder.adapters.empty();
+}
+
+void run_attention(std::size_t index, std::int64_t window, const backend::LayerPages& pages,
                    const StepContext& context) {
-  const auto& [shape, backend, exec, step, buffers] = context;
+  const auto& [shape, decoder, backend, exec, step, buffers] = context;
+  const DecoderLayer& layer = decoder.layers[index];
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const Matrix qkv = context.scratch(shape.query_size() + 2 * shape.kv_size());
   const Matrix q = qkv.slice_cols(0, shape.query_size());
@@ -95,22 +143,33 @@ void run_attention(const DecoderLayer& layer, std::int64_t window, const backend
 
   backend.rms_norm(exec, buffers.hidden, layer.attention_norm, shape.norm_epsilon, buffers.normed);
   backend.linear(exec, buffers.normed, layer.qkv, {.bias = layer.qkv_bias}, qkv);
+  add_branches(index, &LayerBranches::qkv, buffers.normed, qkv, context);
   backend.rope(exec, q, shape.head_size, buffers.rope_table);
   backend.rope(exec, k, shape.head_size, buffers.rope_table);
   backend.append_kv(exec, k, v, step.sequences, heads, pages);
   backend.attend_pages(exec, q, step.sequences, pages, heads, attended);
   backend.linear(exec, attended, layer.attention_out,
                  {.bias = layer.attention_out_bias, .residual = buffers.hidden}, buffers.hidden);
+  add_branches(index, &LayerBranches::attention_out, attended, buffers.hidden, context);
 }
 
-void run_mlp(const DecoderLayer& layer, const StepContext& context) {
-  const auto& [shape, backend, exec, step, buffers] = context;
+void run_mlp(std::size_t index, const StepContext& context) {
+  const auto& [shape, decoder, backend, exec, step, buffers] = context;
+  const DecoderLayer& layer = decoder.layers[index];
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const Matrix gated = context.scratch(shape.mlp_size);
 
   backend.rms_norm(exec, buffers.hidden, layer.mlp_norm, shape.norm_epsilon, buffers.normed);
-  backend.gated_linear(exec, buffers.normed, layer.gate_up, shape.activation, gated);
+  if (has_branches(decoder)) {
+    const Matrix gate_up = context.scratch(2 * shape.mlp_size);
+    backend.linear(exec, buffers.normed, layer.gate_up, {}, gate_up);
+    add_branches(index, &LayerBranches::gate_up, buffers.normed, gate_up, context);
+    backend.gate(exec, gate_up, shape.activation, gated);
+  } else {
+    backend.gated_linear(exec, buffers.normed, layer.gate_up, shape.activation, gated);
+  }
   backend.linear(exec, gated, layer.down, {.residual = buffers.hidden}, buffers.hidden);
+  add_branches(index, &LayerBranches::down, gated, buffers.hidden, context);
 }
 
 }  // namespace
@@ -125,6 +184,10 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
     decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
   }
   for (std::int64_t i = 0; i < shape.n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
+  if (shape.picture_branches) decoder.picture_adapter = load_picture_adapter(shape, source);
+  for (const AdapterShape& adapter : shape.adapters) {
+    decoder.adapters.push_back(load_adapter(shape, adapter, source));
+  }
   decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
   decoder.output = shape.tied_embeddings ? decoder.token_embedding
                                          : source.matrix(Part::vocabulary, {"decoder.output.weight", table});
@@ -148,13 +211,13 @@ void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Exe
   const StepBuffers buffers{exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
                             exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
                             exec.arena.matrix(RegionId::activations, rows, shape.rope.turned())};
-  const StepContext context{shape, backend, exec, step, buffers};
+  const StepContext context{shape, decoder, backend, exec, step, buffers};
 
   backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, buffers.hidden);
   make_rope_table(decoder, context);
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) {
-    run_attention(decoder.layers[i], shape.windows[i], pages.layer(static_cast<std::int64_t>(i)), context);
-    run_mlp(decoder.layers[i], context);
+    run_attention(i, shape.windows[i], pages.layer(static_cast<std::int64_t>(i)), context);
+    run_mlp(i, context);
   }
   if (logits.rows == 0) return;
   const Matrix last = buffers.hidden.slice_rows(step.first_logit_row, logits.rows);

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "backend/backend.h"
+#include "model/adapter.h"
 #include "model/description.h"
 #include "model/weights.h"
 
@@ -30,6 +32,8 @@ struct Decoder {
   Weight output;                    ///< [vocab_size, hidden_size]
   Weight inverse_frequencies;       ///< [rope.turned() / 2]
   Weight long_inverse_frequencies;  ///< the same for sequences beyond the trained length, or not present
+  std::optional<Adapter> picture_adapter;  ///< of the rows of pictures, whatever is asked for
+  std::vector<Adapter> adapters;           ///< of the requests that name one, as in shape.adapters
 };
 
 /// Asks for every weight of the decoder, in the order in which they are used.
@@ -58,6 +62,7 @@ struct DecoderStep {
   std::span<const std::int32_t> ids;  ///< one a row; -1 - i stands for row i of `image_embeddings`
   Matrix image_embeddings{};          ///< [rows, hidden_size]
   std::span<const backend::SequenceRows> sequences;
+  std::optional<std::size_t> adapter{};  ///< which of the decoder's all rows go through
   std::int64_t first_logit_row =
       0;  ///< logits are computed for rows [first_logit_row, first_logit_row + logits.rows)
 };

@@ -133,6 +133,11 @@ DecoderShape describe_decoder(const json& config, const std::string& model) {
   shape.attention_bias = section.flag("attention_bias");
   shape.attention_out_bias = !section.is_null("attention_out_bias") && section.flag("attention_out_bias");
   shape.tied_embeddings = section.flag("tied_embeddings");
+  if (!section.is_null("picture_rank")) {
+    const std::int64_t rank = section.count("picture_rank", 1, max_width);
+    const double alpha = section.positive("picture_alpha", 1e6);
+    shape.picture_branches = BranchShape{rank, static_cast<float>(alpha / static_cast<double>(rank))};
+  }
   if (shape.n_heads % shape.n_kv_heads != 0) {
     section.refuse("n_kv_heads", fmt::format("a divisor of the {} heads", shape.n_heads));
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "model/adapter.h"
 #include "model/rope.h"
 
 namespace galago::model {
@@ -28,9 +29,11 @@ struct DecoderShape {
   /// Of each layer: how many positions a token sees, itself included; 0: all before it.
   std::vector<std::int64_t> windows;
   backend::Activation activation;
-  bool attention_bias;      ///< of query, key and value
-  bool attention_out_bias;  ///< of the layer that joins the heads
-  bool tied_embeddings;     ///< the output layer is the embedding table
+  bool attention_bias;                          ///< of query, key and value
+  bool attention_out_bias;                      ///< of the layer that joins the heads
+  std::optional<BranchShape> picture_branches;  ///< Partial LoRA on the rows of pictures
+  std::vector<AdapterShape> adapters;           ///< that requests may name
+  bool tied_embeddings;                         ///< the output layer is the embedding table
 
   std::int64_t query_size() const { return n_heads * head_size; }
   std::int64_t kv_size() const { return n_kv_heads * head_size; }

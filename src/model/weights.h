@@ -11,8 +11,9 @@
 
 namespace galago::model {
 
-/// Parts of a model whose storage format is chosen apart. `vocabulary`: token embeddings and output layer.
-enum class Part { tower, projector, decoder, vocabulary };
+/// Parts of a model whose storage format is chosen apart. `vocabulary`: token embeddings and output layer;
+/// `adapter`: low-rank side branches.
+enum class Part { tower, projector, decoder, vocabulary, adapter };
 
 /// One tensor of the checkpoint and the shape that the configuration gives it.
 struct NamedShape {

@@ -89,6 +89,12 @@ const std::optional<WeightFormat>& format_of_part(const Configuration& configura
       return configuration.tower_format;
     case model::Part::vocabulary:
       return configuration.vocabulary_format;
+    case model::Part::adapter: {
+      // Side branches are narrow: groups of weights need not fit them.
+      static const std::optional<WeightFormat> as_stored;
+      const auto& decoder = configuration.decoder_format;
+      return decoder && decoder->is_grouped() ? as_stored : decoder;
+    }
     case model::Part::decoder:
     case model::Part::projector:
       break;

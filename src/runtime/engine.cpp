@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/shapes.h"
+#include "runtime/adapters.h"
 #include "runtime/backend_choice.h"
 #include "runtime/executor.h"
 #include "runtime/generation.h"
@@ -26,7 +27,10 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
          "the shape {} has neither weights nor a tokenizer: it can be planned and measured, not run",
          options.shape);
   }
-  return runtime::open_model(runtime::model_path(options.model), options.chat_format);
+  runtime::ModelFiles files =
+      runtime::open_model(runtime::model_path(options.model), options.chat_format);
+  runtime::add_adapters(files, options.adapters);
+  return files;
 }
 
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.

@@ -44,6 +44,7 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const back
   const model::DecoderStep step{.ids = ids,
                                 .image_embeddings = image_embeddings_,
                                 .sequences = {&rows, 1},
+                                .adapter = adapter_,
                                 .first_logit_row = static_cast<std::int64_t>(ids.size()) - n_logits};
   model::run_decoder(network_.decoder, backend_, exec, pages_, step, logits);
   return logits;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -34,6 +35,9 @@ class Executor {
   Matrix step(backend::Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
               std::int64_t n_logits);
 
+  /// Which of the decoder's adapters the following steps go through; none: the model alone.
+  void use_adapter(std::optional<std::size_t> adapter) { adapter_ = adapter; }
+
   /// The largest request that was planned for: one picture, the whole prompt, one token at the end of the
   /// context.
   void rehearse();
@@ -53,6 +57,7 @@ class Executor {
   model::KvPages pages_;
   Matrix image_embeddings_;  // [image tokens of the largest picture, hidden_size]
   Matrix logits_;            // [logit_rows, vocab_size]
+  std::optional<std::size_t> adapter_;
   float* pixels_ = nullptr;
   std::int64_t n_pixel_values_ = 0;
 };

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/fail.h"
+#include "runtime/adapters.h"
 #include "runtime/stop_strings.h"
 #include "text/stream_decoder.h"
 
@@ -92,6 +93,14 @@ void Generation::check_length(const Prompt& prompt) const {
   }
 }
 
+bool Generation::choose_adapter(const Request& request) {
+  const auto adapter = adapter_of(files_.description.decoder, request);
+  const bool same = adapter == adapter_;
+  adapter_ = adapter;
+  executor_.use_adapter(adapter);
+  return same;
+}
+
 void Generation::reserve_answer(Prompt& prompt) const {
   const auto context = static_cast<std::size_t>(executor_.configuration().context);
   prompt.ids.reserve(context);
@@ -168,9 +177,10 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
   Prompt prompt = assemble_prompt(files_, request);
   check_length(prompt);
   reserve_answer(prompt);
+  const bool same_adapter = choose_adapter(request);
   Completion completion;
   completion.prompt_tokens = prompt.length();
-  if (request.reuse == PrefixReuse::previous_request &&
+  if (request.reuse == PrefixReuse::previous_request && same_adapter &&
       files_.description.decoder.rope.same_frequencies(rope_length_, prompt.length())) {
     // The last position is always computed: its logits are needed.
     completion.cached_tokens = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
@@ -218,6 +228,7 @@ Trace Generation::trace(const Request& request) {
   Prompt prompt = assemble_prompt(files_, request);
   check_length(prompt);
   reserve_answer(prompt);
+  choose_adapter(request);
   sequence_.truncate(0);
 
   const std::int64_t n_tiles =

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "galago/engine.h"
@@ -39,6 +40,8 @@ class Generation {
   /// Appends the token to the prompt and returns the logits after it.
   std::span<const float> decode(Prompt& prompt, std::int32_t token, Timing& timing);
   void check_length(const Prompt& prompt) const;
+  /// Whether the request goes through the same adapter as the one before it.
+  bool choose_adapter(const Request& request);
   /// Makes room for all tokens that the context allows.
   void reserve_answer(Prompt& prompt) const;
 
@@ -46,6 +49,7 @@ class Generation {
   Executor& executor_;
   memory::PagePool pool_;
   Sequence sequence_;
+  std::optional<std::size_t> adapter_;  // of the request before
   std::int64_t rope_length_ = 0;        // the length that the cached keys were turned for
   std::vector<std::int32_t> step_ids_;  // of the step in work
 };

@@ -47,6 +47,8 @@ const std::vector<Family>& known_families() {
   static const std::vector<Family> families = {
       {"llava-1.5", Presence::committed},
       {"llava-1.5-original", Presence::committed},
+      {"llava-1.5-lora"},
+      {"llava-1.5-lora-old-names"},
       {"text-llama", Presence::committed},
       {"text-llama-linear"},
       {"text-llama3"},
@@ -133,6 +135,10 @@ void check_case(const Golden& golden, const std::string& name, const Trace& trac
 EngineOptions options_for(const std::string& folder) {
   EngineOptions options;
   options.model = goldens / folder;
+  if (std::filesystem::exists(goldens / folder / "adapter_config.json")) {
+    options.adapters = {goldens / folder};
+    options.model /= Golden(goldens / folder).json().at("base").get<std::string>();
+  }
   options.precision = Precision::fp32;
   options.logits = LogitRows::all;
   options.context = 512;
@@ -267,16 +273,6 @@ TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
   EXPECT_GT(other.timing.encode_seconds, 0);
 }
 
-TEST(Generation, TheCallerCanStopIt) {
-  Engine engine(options_for("text-llama"));
-  Request request;
-  request.messages = {{Role::user, "The quick brown fox", {}}};
-  request.sampling.ignore_end = true;
-  const Completion completion = engine.generate(request, [](std::string_view) { return false; });
-  EXPECT_EQ(completion.finish, FinishReason::stopped_by_caller);
-  EXPECT_LT(completion.token_ids.size(), 8U);
-}
-
 std::string message_of(const std::function<void()>& call, ErrorCode expected) {
   try {
     call();
@@ -286,6 +282,36 @@ std::string message_of(const std::function<void()>& call, ErrorCode expected) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return {};
+}
+
+TEST(Generation, RequestsChooseAmongAdapters) {
+  const std::string folder = "llava-1.5-lora";
+  if (!std::filesystem::exists(goldens / folder)) GTEST_SKIP() << folder << " is not there";
+  Engine engine(options_for(folder));
+  const Golden golden(goldens / folder);
+  const Golden base(goldens / "llava-1.5");
+  Request request = request_of(golden.cases().at(0));
+  EXPECT_EQ(find(engine.trace(request), "generated_ids")->integers,
+            integers(golden.tensor("wide.generated_ids")));
+  request.adapter = "";
+  EXPECT_EQ(find(engine.trace(request), "generated_ids")->integers,
+            integers(base.tensor("wide.generated_ids")));
+  request.adapter = folder;
+  EXPECT_EQ(find(engine.trace(request), "generated_ids")->integers,
+            integers(golden.tensor("wide.generated_ids")));
+  request.adapter = "other";
+  EXPECT_NE(message_of([&] { engine.trace(request); }, ErrorCode::usage).find("llava-1.5-lora"),
+            std::string::npos);
+}
+
+TEST(Generation, TheCallerCanStopIt) {
+  Engine engine(options_for("text-llama"));
+  Request request;
+  request.messages = {{Role::user, "The quick brown fox", {}}};
+  request.sampling.ignore_end = true;
+  const Completion completion = engine.generate(request, [](std::string_view) { return false; });
+  EXPECT_EQ(completion.finish, FinishReason::stopped_by_caller);
+  EXPECT_LT(completion.token_ids.size(), 8U);
 }
 
 TEST(Generation, PromptsThatCannotBeAreRefusedAndTheEngineGoesOn) {

@@ -92,6 +92,11 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
              "Weights of decoder and projector");
   add_storage_options(command, options);
   add_memory_option(command, options);
+  command
+      .add_option_function<std::string>(
+          "--lora", [&options](const std::string& directory) { options.adapters = {directory}; },
+          "A PEFT LoRA adapter of the decoder")
+      ->type_name("DIR");
   add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
                           "Where it runs");
   command

@@ -21,6 +21,9 @@ class CpuBackend final : public Backend {
               const Matrix& y) override;
   void gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
                     const Matrix& y) override;
+  void gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) override;
+  void add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors, const Matrix& scratch,
+                    const Matrix& y) override;
   void layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias, float epsilon,
                   const Matrix& y) override;
   void rms_norm(Execution& exec, const Matrix& x, const Weight& weight, float epsilon,
@@ -66,6 +69,20 @@ class CpuBackend final : public Backend {
   const kernels::KernelTable& kernels_;
   ThreadPool pool_;
 };
+
+inline kernels::Activation activation_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return kernels::Activation::none;
+    case Activation::gelu:
+      return kernels::Activation::gelu;
+    case Activation::quick_gelu:
+      return kernels::Activation::quick_gelu;
+    case Activation::silu:
+      return kernels::Activation::silu;
+  }
+  return kernels::Activation::none;
+}
 
 inline kernels::Element element_of(DType dtype) {
   return dtype == DType::f16    ? kernels::Element::f16

@@ -4,20 +4,6 @@
 namespace galago::backend {
 namespace {
 
-kernels::Activation activation_of(Activation activation) {
-  switch (activation) {
-    case Activation::none:
-      return kernels::Activation::none;
-    case Activation::gelu:
-      return kernels::Activation::gelu;
-    case Activation::quick_gelu:
-      return kernels::Activation::quick_gelu;
-    case Activation::silu:
-      return kernels::Activation::silu;
-  }
-  return kernels::Activation::none;
-}
-
 kernels::GroupOffset offset_of(GroupOffset offset) {
   switch (offset) {
     case GroupOffset::none:
@@ -97,6 +83,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
+  if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
     const std::int64_t grain = column_grain(op.n);
     pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
