@@ -61,6 +61,20 @@ TEST_P(ElementwiseTest, AddsRows) {
   for (std::size_t i = 0; i < sum.size(); ++i) EXPECT_EQ(sum[i], a[i] + b[i]);
 }
 
+TEST_P(ElementwiseTest, GatesRows) {
+  for (const std::size_t n : {1U, 7U, 16U, 33U}) {
+    const auto gate = random_floats(n, 1, 4);
+    const auto up = random_floats(n, 2);
+    std::vector<float> out(n + 1, 99);
+    kernels().gate(gate.data(), up.data(), kernels::Activation::silu, out.data(),
+                   static_cast<std::int64_t>(n));
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], kernels::reference::silu(gate[i]) * up[i], 2e-6) << n << " " << i;
+    }
+    EXPECT_EQ(out[n], 99) << "wrote beyond the row";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, ElementwiseTest, every_table(), table_name);
 
 }  // namespace
