@@ -13,11 +13,6 @@
 
 namespace galago {
 
-struct PictureSize {
-  std::int64_t width = 0;
-  std::int64_t height = 0;  ///< pixels
-};
-
 struct BenchOptions {
   EngineOptions engine;  ///< a model or a known shape; the workload in it is not used
   std::optional<PictureSize> picture = PictureSize{1024, 768};  ///< a JPEG made up for it; none: text alone

@@ -18,6 +18,12 @@ enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 /// else FP16.
 enum class KvPrecision { automatic, fp32, fp16 };
 
+/// Of a picture, in pixels.
+struct PictureSize {
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+};
+
 /// The requests a model is loaded for. Stating them makes the plan, and so the memory, as small as they
 /// allow.
 struct Workload {
@@ -27,6 +33,9 @@ struct Workload {
   std::int64_t text_tokens =
       64;                ///< of the prompt, for known shapes: they have no tokenizer to count `prompt`
   std::string system{};  ///< the request's system text; empty: the chat format's own
+  /// Of the pictures in their order, as far as they are known: tiles and tokens follow from them. Others are
+  /// taken for the largest that the model makes of any picture.
+  std::vector<PictureSize> image_sizes{};
 };
 
 /// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
@@ -47,6 +56,8 @@ struct EngineOptions {
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
+  std::int64_t max_tiles = 0;  ///< most tiles a picture is cut into, the one of the whole picture included;
+                               ///< 0: the model's own limit
   LogitRows logits = LogitRows::last;
   std::uint64_t memory_limit =
       0;  ///< bytes; a plan above it is refused with Error{memory}; 0: what the machine has

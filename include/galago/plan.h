@@ -40,7 +40,9 @@ struct Plan {
   std::string precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
-  std::int64_t image_tokens = 0;  ///< tokens of one picture; 0 for text models
+  std::int64_t image_tokens = 0;  ///< tokens of the largest picture; 0 for text models
+  std::int64_t image_tiles = 0;   ///< tiles of the largest picture
+  std::int64_t tile_batch = 0;    ///< tiles in the vision tower at once
   std::int64_t page_tokens = 0;   ///< tokens of one KV page
   std::int64_t n_pages = 0;
   std::vector<RegionPlan> regions;

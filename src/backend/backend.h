@@ -119,6 +119,12 @@ class Backend {
   /// position.
   virtual void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
                            const Weight& positions, const Matrix& y) = 0;
+  /// y row of a square of factor by factor patches = their rows one after the other, line by line; squares
+  /// likewise. patches [side * side, width], y [(side / factor)^2, factor^2 * width].
+  virtual void pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor,
+                             const Matrix& y) = 0;
+  /// y [rows, cols] += x * scale, scale [cols].
+  virtual void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) = 0;
   /// y row i = table row ids[i], or, where ids[i] is negative, row -1 - ids[i] of `image_embeddings`.
   virtual void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                            const Matrix& image_embeddings, const Matrix& y) = 0;

@@ -26,6 +26,10 @@ std::string_view name_of(Op op) {
       return "attend_tile";
     case Op::attend_pages:
       return "attend_pages";
+    case Op::pixel_shuffle:
+      return "pixel_shuffle";
+    case Op::add_scaled:
+      return "add_scaled";
   }
   return "?";
 }

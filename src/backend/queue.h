@@ -30,8 +30,10 @@ enum class Op {
   append_kv,
   attend_tile,
   attend_pages,
+  pixel_shuffle,
+  add_scaled,
 };
-inline constexpr std::size_t n_ops = 11;
+inline constexpr std::size_t n_ops = 13;
 
 enum class Phase { load, encode, prefill, decode };
 inline constexpr std::size_t n_phases = 4;

@@ -11,7 +11,7 @@
 namespace galago::checkpoint {
 namespace {
 
-enum class Kind { integer, number, flag, word, words, token, tokens, triple, scaling };
+enum class Kind { integer, side, number, flag, word, words, token, tokens, triple, sizes, scaling };
 
 struct Type {
   Kind kind;
@@ -53,15 +53,30 @@ const std::map<std::string, Type>& schema() {
       {"tower.mlp_size", {Kind::integer, 1, widest}},
       {"tower.n_layers", {Kind::integer, 1, 4096}},
       {"tower.n_heads", {Kind::integer, 1, 4096}},
-      {"tower.image_size", {Kind::integer, 1, 16384}},
-      {"tower.patch_size", {Kind::integer, 1, 16384}},
+      {"tower.image_size", {Kind::side, 1, 16384}},
+      {"tower.patch_size", {Kind::side, 1, 16384}},
+      {"tower.position_size", {Kind::side, 1, 16384}},
       {"tower.norm_eps", {Kind::number, 0, 1}},
       {"tower.activation", {Kind::word}},
       {"tower.feature_layer", {Kind::integer, -4097, 4096}},
       {"tower.select", {Kind::word}},
+      {"tower.norm", {Kind::word}},
+      {"tower.pre_norm", {Kind::flag}},
+      {"tower.patch_bias", {Kind::flag}},
+      {"tower.attention_bias", {Kind::flag}},
+      {"tower.query_key_norm", {Kind::flag}},
+      {"tower.layer_scale", {Kind::flag}},
       {"projector.type", {Kind::word}},
       {"projector.activation", {Kind::word}},
+      {"projector.newline", {Kind::flag}},
+      {"projector.downsample_ratio", {Kind::number, 1e-3, 1}},
       {"image.fit", {Kind::word}},
+      {"image.tiling", {Kind::word}},
+      {"image.grids", {Kind::sizes, 1, 262144}},
+      {"image.grid_order", {Kind::word}},
+      {"image.min_tiles", {Kind::integer, 1, 256}},
+      {"image.max_tiles", {Kind::integer, 1, 256}},
+      {"image.thumbnail", {Kind::flag}},
       {"image.size", {Kind::integer, 1, 16384}},
       {"image.crop", {Kind::integer, 1, 16384}},
       {"image.resample", {Kind::word}},
@@ -69,6 +84,9 @@ const std::map<std::string, Type>& schema() {
       {"image.std", {Kind::triple, 1e-6, 1000}},
       {"image.rescale_factor", {Kind::number, 1e-9, 1000}},
       {"tokens.image_token_id", {Kind::token, 0, last_token, true}},
+      {"tokens.image_token", {Kind::word}},
+      {"tokens.image_text", {Kind::word}},
+      {"tokens.image_mark_id", {Kind::integer, -last_token, -1}},
       {"tokens.bos", {Kind::token, 0, last_token, true}},
       {"tokens.eos", {Kind::tokens, 0, last_token}},
       {"tokens.pad", {Kind::token, 0, last_token, true}},
@@ -87,6 +105,13 @@ Json check_integer(const Json& value, const Type& type, const std::string& label
     refuse(label, value, fmt::format("an integer from {:.0f} to {:.0f}", type.min, type.max));
   }
   return value;
+}
+
+/// The side of a square, written as one number or as two equal ones.
+Json check_side(const Json& value, const Type& type, const std::string& label) {
+  if (!value.is_array()) return check_integer(value, type, label);
+  if (value.size() != 2 || value[0] != value[1]) refuse(label, value, "one side or two equal ones");
+  return check_integer(value[0], type, label);
 }
 
 Json check_number(const Json& value, const Type& type, const std::string& label) {
@@ -124,6 +149,17 @@ Json check_tokens(const Json& value, const Type& type, const std::string& label)
 Json check_triple(const Json& value, const Type& type, const std::string& label) {
   if (!value.is_array() || value.size() != 3) refuse(label, value, "three numbers");
   for (const Json& number : value) check_number(number, type, label);
+  return value;
+}
+
+/// A list of pairs of sides.
+Json check_sizes(const Json& value, const Type& type, const std::string& label) {
+  constexpr std::size_t most = 256;
+  if (!value.is_array() || value.size() > most) refuse(label, value, "a list of at most 256 sizes");
+  for (const Json& size : value) {
+    if (!size.is_array() || size.size() != 2) refuse(label, size, "two sides");
+    for (const Json& side : size) check_integer(side, type, label);
+  }
   return value;
 }
 
@@ -166,6 +202,8 @@ Json checked_value(const std::string& canonical_key, const Json& value, const st
   switch (type.kind) {
     case Kind::integer:
       return check_integer(value, type, label);
+    case Kind::side:
+      return check_side(value, type, label);
     case Kind::number:
       return check_number(value, type, label);
     case Kind::flag:
@@ -182,6 +220,8 @@ Json checked_value(const std::string& canonical_key, const Json& value, const st
       return check_tokens(value, type, label);
     case Kind::triple:
       return check_triple(value, type, label);
+    case Kind::sizes:
+      return check_sizes(value, type, label);
     case Kind::scaling:
       return check_scaling(value, label);
   }

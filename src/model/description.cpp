@@ -1,5 +1,7 @@
 #include "model/description.h"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/fail.h"
@@ -47,6 +49,8 @@ class Section {
     return value.get<bool>();
   }
 
+  bool flag_or(const char* key, bool absent) const { return is_null(key) ? absent : flag(key); }
+
   std::string word(const char* key) const {
     const json& value = at(key);
     if (!value.is_string()) refuse(key, "a string");
@@ -92,6 +96,7 @@ constexpr std::int64_t max_heads = 4096;
 constexpr std::int64_t max_head_size = 256;  // what the attention kernels hold in registers and on the stack
 constexpr std::int64_t max_vocabulary = 1 << 24;
 constexpr std::int64_t max_positions = 1 << 24;
+constexpr std::int64_t max_patch_side = 256;
 
 /// A window in every layer from the first windowed one on, or in those that the list of layer types names.
 std::vector<std::int64_t> describe_windows(const Section& section, std::int64_t n_layers) {
@@ -147,6 +152,24 @@ DecoderShape describe_decoder(const json& config, const std::string& model) {
   return shape;
 }
 
+/// What the towers differ in; a family that says nothing of it has CLIP's.
+void describe_tower_variant(const Section& section, TowerShape& shape) {
+  shape.position_side = section.is_null("position_size")
+                            ? shape.side()
+                            : section.count("position_size", shape.patch_size, 16384) / shape.patch_size;
+  if (shape.position_side > max_patch_side) {
+    section.refuse("position_size", fmt::format("one that gives at most {} patches a side", max_patch_side));
+  }
+  const std::string norm = section.is_null("norm") ? "layer_norm" : section.word("norm");
+  if (norm != "layer_norm" && norm != "rms_norm") section.refuse("norm", "\"layer_norm\" or \"rms_norm\"");
+  shape.norm = norm == "rms_norm" ? TowerNorm::rms_norm : TowerNorm::layer_norm;
+  shape.pre_norm = section.flag_or("pre_norm", true);
+  shape.patch_bias = section.flag_or("patch_bias", false);
+  shape.attention_bias = section.flag_or("attention_bias", true);
+  shape.query_key_norm = section.flag_or("query_key_norm", false);
+  shape.layer_scale = section.flag_or("layer_scale", false);
+}
+
 TowerShape describe_tower(const json& config, const std::string& model) {
   const Section section(config, "tower", model);
   TowerShape shape{};
@@ -155,6 +178,9 @@ TowerShape describe_tower(const json& config, const std::string& model) {
   shape.n_heads = section.count("n_heads", 1, max_heads);
   shape.image_size = section.count("image_size", 1, 16384);
   shape.patch_size = section.count("patch_size", 1, shape.image_size);
+  if (shape.side() > max_patch_side) {
+    section.refuse("patch_size", fmt::format("one that gives at most {} patches a side", max_patch_side));
+  }
   shape.norm_epsilon = static_cast<float>(section.positive("norm_eps", 1));
   shape.activation = section.activation("activation");
   if (shape.hidden_size % shape.n_heads != 0 || shape.head_size() > max_head_size) {
@@ -168,6 +194,28 @@ TowerShape describe_tower(const json& config, const std::string& model) {
   const std::string select = section.word("select");
   if (select != "patches" && select != "full") section.refuse("select", "\"patches\" or \"full\"");
   shape.with_class_token = select == "full";
+  describe_tower_variant(section, shape);
+  return shape;
+}
+
+ProjectorShape describe_projector(const json& config, const TowerShape& tower, const std::string& model) {
+  const Section section(config, "projector", model);
+  ProjectorShape shape{};
+  const std::string type = section.word("type");
+  if (type != "mlp" && type != "pixel_shuffle_mlp")
+    section.refuse("type", "\"mlp\" or \"pixel_shuffle_mlp\"");
+  shape.activation = section.activation("activation");
+  shape.newline = section.flag_or("newline", false);
+  if (shape.newline && tower.with_class_token) {
+    section.refuse("newline", "false, because the class token has no place in a grid");
+  }
+  if (type == "mlp") return shape;
+  const double ratio = section.positive("downsample_ratio", 1);
+  shape.shuffle = std::lround(std::min(1 / ratio, 1e6));
+  if (tower.side() % shape.shuffle != 0 || std::abs(1 / ratio - static_cast<double>(shape.shuffle)) > 1e-6) {
+    section.refuse("downsample_ratio", fmt::format("one that divides {} patches a side", tower.side()));
+  }
+  if (!tower.with_class_token) section.refuse("type", "\"mlp\", as the tower hands on patches alone");
   return shape;
 }
 
@@ -177,9 +225,7 @@ Description describe(const nlohmann::json& config, const std::string& model) {
   Description description{describe_decoder(config, model), std::nullopt, std::nullopt};
   if (!config.contains("tower")) return description;
   description.tower = describe_tower(config, model);
-  const Section projector(config, "projector", model);
-  if (projector.word("type") != "mlp") projector.refuse("type", "\"mlp\"");
-  description.projector = ProjectorShape{projector.activation("activation")};
+  description.projector = describe_projector(config, *description.tower, model);
   return description;
 }
 

@@ -39,7 +39,10 @@ struct DecoderShape {
   std::int64_t kv_size() const { return n_kv_heads * head_size; }
 };
 
-/// A CLIP-style vision transformer (arXiv:2103.00020), run up to the layer whose features are used.
+enum class TowerNorm { layer_norm, rms_norm };
+
+/// A vision transformer, run up to the layer whose features are used: CLIP's (arXiv:2103.00020) or InternViT
+/// (arXiv:2312.14238).
 struct TowerShape {
   std::int64_t hidden_size;
   std::int64_t mlp_size;
@@ -50,17 +53,29 @@ struct TowerShape {
   float norm_epsilon;
   backend::Activation activation;
   bool with_class_token;  ///< whether the class token's feature is handed on
+  std::int64_t
+      position_side;  ///< patches a side that positions are stored for; resampled where they are not side()
+  TowerNorm norm;
+  bool pre_norm;        ///< a norm follows the embeddings (CLIP)
+  bool patch_bias;      ///< of the patch embedding
+  bool attention_bias;  ///< of query, key and value
+  bool query_key_norm;  ///< RMSNorm of queries and keys, over all heads together
+  bool layer_scale;     ///< what a block adds is scaled by a learned vector (arXiv:2103.17239)
 
   std::int64_t head_size() const { return hidden_size / n_heads; }
   std::int64_t side() const { return image_size / patch_size; }
   std::int64_t patches() const { return side() * side(); }
   std::int64_t tokens() const { return 1 + patches(); }
+  std::int64_t pixel_values() const { return 3 * image_size * image_size; }  ///< of one tile
   std::int64_t features() const { return with_class_token ? tokens() : patches(); }
 };
 
-/// Two linear layers with an activation between, from the tower's width to the decoder's.
+/// Two linear layers with an activation between, from the tower's width to the decoder's; with pixel shuffle
+/// (InternVL) a LayerNorm before them.
 struct ProjectorShape {
   backend::Activation activation;
+  std::int64_t shuffle;  ///< squares of this many patches a side become one token; 0: each patch is one
+  bool newline;          ///< an embedding ends each line of a picture's grid of tiles (LLaVA-1.6)
 };
 
 struct Description {
@@ -69,7 +84,11 @@ struct Description {
   std::optional<ProjectorShape> projector;
 
   /// Image tokens of one tile.
-  std::int64_t tokens_per_tile() const { return tower ? tower->features() : 0; }
+  std::int64_t tokens_per_tile() const {
+    if (!tower) return 0;
+    const std::int64_t shuffle = projector->shuffle;
+    return shuffle == 0 ? tower->features() : tower->patches() / (shuffle * shuffle);
+  }
 };
 
 /// Reads the canonical configuration. Throws Error{model} naming `model` and the value that cannot be.

@@ -7,17 +7,19 @@
 
 namespace galago::model {
 
-/// LLaVA-1.5's two-layer MLP (arXiv:2310.03744).
+/// LLaVA-1.5's two-layer MLP (arXiv:2310.03744), or InternVL's with pixel shuffle (arXiv:2404.16821).
 struct Projector {
   ProjectorShape shape;
-  Weight first, first_bias;    ///< [decoder hidden, tower hidden], [decoder hidden]
+  Weight norm, norm_bias;      ///< [input], or not present
+  Weight first, first_bias;    ///< [decoder hidden, input], [decoder hidden]
   Weight second, second_bias;  ///< [decoder hidden, decoder hidden], [decoder hidden]
+  Weight newline;              ///< [1, decoder hidden], or not present
 };
 
 Projector load_projector(const ProjectorShape& shape, std::int64_t tower_width, std::int64_t decoder_width,
                          WeightSource& source);
 
-/// embeddings [rows, decoder hidden] of features [rows, tower hidden].
+/// embeddings [tokens, decoder hidden] of one tile's features [features, tower hidden].
 void run_projector(const Projector& projector, backend::Backend& backend, backend::Execution& exec,
                    const Matrix& features, const Matrix& embeddings);
 

@@ -16,14 +16,17 @@ struct TowerLayer {
   Weight norm2, norm2_bias;                  ///< [hidden_size]
   Weight up, up_bias;                        ///< [mlp_size, hidden_size], [mlp_size]
   Weight down, down_bias;                    ///< [hidden_size, mlp_size], [hidden_size]
+  Weight query_norm, key_norm;               ///< [hidden_size], or not present
+  Weight attention_scale, mlp_scale;         ///< [hidden_size], or not present
 };
 
 struct VisionTower {
   TowerShape shape;
-  Weight patch;  ///< [hidden_size, 3, patch_size, patch_size], a convolution without overlap or bias
+  Weight patch;       ///< [hidden_size, 3, patch_size, patch_size], a convolution without overlap or bias
+  Weight patch_bias;  ///< [hidden_size], or not present
   Weight class_embedding;          ///< [hidden_size]
   Weight positions;                ///< [tokens, hidden_size]
-  Weight pre_norm, pre_norm_bias;  ///< [hidden_size]
+  Weight pre_norm, pre_norm_bias;  ///< [hidden_size], or not present
   std::vector<TowerLayer> layers;  ///< those below the feature layer
 };
 

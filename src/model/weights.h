@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ class WeightSource {
   virtual Weight vector(std::span<const NamedShape> tensors) = 0;
   /// Values that are computed, not read, in FP32.
   virtual Weight constant(std::span<const float> values) = 0;
+  /// Values of `shape` that `make` computes from one tensor's, in FP32.
+  using Make = std::function<void(std::span<const float> from, std::span<float> to)>;
+  virtual Weight derived(const NamedShape& tensor, const Shape& shape, const Make& make) = 0;
 
   Weight matrix(Part part, NamedShape tensor) {
     return matrix(part, std::span<const NamedShape>(&tensor, 1));

@@ -19,6 +19,11 @@ class AskedWeights : public model::WeightSource {
     return {nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
   }
 
+  Weight derived(const model::NamedShape& tensor, const Shape& shape, const Make& /*make*/) override {
+    note({&tensor, 1});
+    return {nullptr, DType::f32, shape};
+  }
+
   /// By canonical name.
   const std::map<std::string, Shape>& shapes() const { return shapes_; }
 

@@ -8,6 +8,8 @@ namespace galago::runtime {
 namespace {
 
 constexpr std::int64_t default_context = 4096;
+// Rows that keep every core busy in the tower; more at once would only take more memory.
+constexpr std::int64_t busy_tower_rows = 1024;
 
 // Measured: docs/benchmarks/quantisation.md.
 constexpr Grouped int8_format{8, 32, DType::f16, GroupOffset::none};
@@ -58,7 +60,8 @@ std::int64_t context_of(const EngineOptions& options, std::int64_t max_context, 
 }  // namespace
 
 Configuration configure(const EngineOptions& options, const model::Description& description,
-                        std::int64_t prompt_tokens) {
+                        const Demand& demand) {
+  const std::int64_t prompt_tokens = demand.prompt_tokens;
   if (options.prefill_chunk < 1) {
     fail(ErrorCode::usage, "the prefill chunk is {} tokens, expected 1 or more", options.prefill_chunk);
   }
@@ -73,6 +76,11 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   configuration.logit_rows = options.logits == LogitRows::all ? configuration.prefill_chunk : 1;
   configuration.with_pictures =
       description.tower.has_value() && (!options.workload || options.workload->n_images > 0);
+  if (configuration.with_pictures) {
+    configuration.picture = demand.picture;
+    configuration.tile_batch = std::clamp<std::int64_t>(busy_tower_rows / description.tower->tokens(), 1,
+                                                        std::max<std::int64_t>(demand.picture.n_tiles, 1));
+  }
   return configuration;
 }
 

@@ -13,6 +13,18 @@
 
 namespace galago::runtime {
 
+/// The most that one picture has of either.
+struct PictureLimits {
+  std::int64_t n_tiles = 0;
+  std::int64_t n_tokens = 0;
+};
+
+/// What requests ask for at most.
+struct Demand {
+  std::int64_t prompt_tokens = 0;  ///< of the longest prompt, image tokens included; 0: not stated
+  PictureLimits picture;
+};
+
 struct Configuration {
   std::optional<WeightFormat> decoder_format;  ///< and the projector's; none: as the checkpoint stores them
   std::optional<WeightFormat> vocabulary_format;  ///< of token embeddings and output layer
@@ -22,17 +34,17 @@ struct Configuration {
   std::int64_t prefill_chunk = 0;  ///< most rows of one step
   std::int64_t prompt_tokens = 0;  ///< of the planned request
   std::int64_t logit_rows = 1;     ///< rows of a step that logits are computed for
-  std::int64_t n_tiles = 1;        ///< of the largest picture
+  PictureLimits picture;           ///< the largest
+  std::int64_t tile_batch = 0;     ///< most tiles in the tower at once
   std::int64_t page_tokens = 16;
   bool with_pictures = false;
 
   std::int64_t n_pages() const { return (context + page_tokens - 1) / page_tokens; }
 };
 
-/// Settles the options. `prompt_tokens` is the length of the workload's longest prompt, image tokens
-/// included, or 0 where none was stated. Throws Error{usage} for values that cannot be.
+/// Settles the options. Throws Error{usage} for values that cannot be.
 Configuration configure(const EngineOptions& options, const model::Description& description,
-                        std::int64_t prompt_tokens);
+                        const Demand& demand);
 
 /// The formats of the weights that a precision stands for; the rest is left alone.
 Configuration formats_for(Precision precision);

@@ -14,6 +14,7 @@
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
 #include "runtime/model_path.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
 #include "runtime/shape_model.h"
@@ -27,9 +28,9 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
          "the shape {} has neither weights nor a tokenizer: it can be planned and measured, not run",
          options.shape);
   }
-  runtime::ModelFiles files =
-      runtime::open_model(runtime::model_path(options.model), options.chat_format);
+  runtime::ModelFiles files = runtime::open_model(runtime::model_path(options.model), options.chat_format);
   runtime::add_adapters(files, options.adapters);
+  runtime::limit_tiles(options, files);
   return files;
 }
 
@@ -38,7 +39,7 @@ struct Prepared {
   explicit Prepared(const EngineOptions& options)
       : files(open_files(options)),
         backend(runtime::open_backend(options)),
-        configuration(runtime::configure(options, files.description, prompt_tokens(options))),
+        configuration(runtime::configure(options, files.description, demand(options))),
         rehearsal(runtime::rehearse(files, configuration, *backend)),
         plan(runtime::describe_plan(files, configuration, *backend, rehearsal)) {
     plan.chat_format = files.chat.format.name();
@@ -46,8 +47,9 @@ struct Prepared {
     runtime::check_fits(plan, options.memory_limit);
   }
 
-  std::int64_t prompt_tokens(const EngineOptions& options) const {
-    return options.workload ? runtime::prompt_length(files, *options.workload) : 0;
+  runtime::Demand demand(const EngineOptions& options) const {
+    return {options.workload ? runtime::prompt_length(files, *options.workload) : 0,
+            runtime::largest_picture(files, options.workload)};
   }
 
   runtime::ModelFiles files;
@@ -61,11 +63,12 @@ struct Prepared {
 
 Plan plan_model(const EngineOptions& options) {
   if (options.shape.empty()) return Prepared(options).plan;
-  const runtime::Blueprint model = runtime::model_of_shape(options.shape);
+  runtime::Blueprint model = runtime::model_of_shape(options.shape);
+  runtime::limit_tiles(options, model);
   const std::unique_ptr<backend::Backend> backend = runtime::open_backend(options);
-  const runtime::Configuration configuration = runtime::configure(
-      options, model.description,
-      options.workload ? runtime::shape_prompt_length(model.description, *options.workload) : 0);
+  const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
+                               runtime::largest_picture(model, options.workload)};
+  const runtime::Configuration configuration = runtime::configure(options, model.description, demand);
   Plan plan = runtime::describe_plan(model, configuration, *backend,
                                      runtime::rehearse(model, configuration, *backend));
   if (options.memory_limit > 0) runtime::check_fits(plan, options.memory_limit);

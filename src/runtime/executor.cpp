@@ -24,16 +24,26 @@ Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Descri
   logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, decoder.vocab_size);
   if (!configuration_.with_pictures) return;
   const model::TowerShape& tower = *description.tower;
-  image_embeddings_ = arena_.matrix(
-      RegionId::activations, configuration_.n_tiles * description.tokens_per_tile(), decoder.hidden_size);
-  n_pixel_values_ = configuration_.n_tiles * 3 * tower.image_size * tower.image_size;
-  pixels_ = arena_.array<float>(RegionId::staging, n_pixel_values_);
+  const std::int64_t n_rows = configuration_.picture.n_tiles * description.tokens_per_tile();
+  image_embeddings_ = arena_.matrix(RegionId::activations, n_rows + (description.projector->newline ? 1 : 0),
+                                    decoder.hidden_size);
+  pixels_ = arena_.array<float>(RegionId::staging, configuration_.tile_batch * tower.pixel_values());
 }
 
-void Executor::encode(const StageObserver& observer) {
+void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer) {
   queue_.enter(Phase::encode);
   backend::Execution exec{arena_, queue_};
-  encode_picture(network_, backend_, exec, pixels_, image_embeddings_, observer);
+  const std::int64_t per_tile = network_.description.tokens_per_tile();
+  for (std::int64_t first = 0; first < n_tiles; first += configuration_.tile_batch) {
+    const std::int64_t count = std::min(configuration_.tile_batch, n_tiles - first);
+    const std::int64_t n_values = network_.tower->shape.pixel_values();
+    if (pixels_ != nullptr && fill) fill(first, count, {pixels_, static_cast<std::size_t>(count * n_values)});
+    if (observer) observer("pixel_values", {pixels_, count, n_values, n_values});
+    encode_tiles(network_, backend_, exec, pixels_,
+                 image_embeddings_.slice_rows(first * per_tile, count * per_tile), observer);
+  }
+  if (!network_.projector->newline.present()) return;
+  encode_newline(network_, backend_, exec, image_embeddings_.slice_rows(n_tiles * per_tile, 1));
 }
 
 Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
@@ -51,7 +61,7 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const back
 }
 
 void Executor::rehearse() {
-  if (configuration_.with_pictures) encode();
+  if (configuration_.with_pictures) encode(configuration_.picture.n_tiles, {});
   const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration_.prefill_chunk));
   for (std::int64_t done = 0; done < configuration_.prompt_tokens; done += configuration_.prefill_chunk) {
     const std::int64_t n = std::min(configuration_.prefill_chunk, configuration_.prompt_tokens - done);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -24,11 +25,13 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// Where the next picture's pixel values go: [n_tiles, 3, image_size, image_size]; null data in plan mode.
-  std::span<float> pixels() const { return {pixels_, static_cast<std::size_t>(n_pixel_values_)}; }
+  /// Writes the pixel values of a picture's tiles [first, first + count) to `pixels`
+  /// [count, 3, image_size, image_size].
+  using FillTiles = std::function<void(std::int64_t first, std::int64_t count, std::span<float> pixels)>;
 
-  /// Computes the embeddings of the picture in pixels(). They stay until the next call.
-  void encode(const StageObserver& observer = {});
+  /// Computes the embeddings of a picture of `n_tiles` tiles, a batch at a time; `fill` is called before
+  /// each, in run mode and where there is one. They stay until the next call.
+  void encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer = {});
 
   /// One step of the decoder. ids as in model::DecoderStep; logits of the last `n_logits` rows are returned,
   /// [n_logits, vocab_size], valid until the next call.
@@ -38,14 +41,16 @@ class Executor {
   /// Which of the decoder's adapters the following steps go through; none: the model alone.
   void use_adapter(std::optional<std::size_t> adapter) { adapter_ = adapter; }
 
-  /// The largest request that was planned for: one picture, the whole prompt, one token at the end of the
-  /// context.
+  /// The largest request that was planned for: the largest picture, the whole prompt, one token at the end of
+  /// the context.
   void rehearse();
 
   const Network& network() const { return network_; }
   const Configuration& configuration() const { return configuration_; }
   const memory::Arena& arena() const { return arena_; }
   const backend::Ledger& ledger() const { return queue_.ledger(); }
+  /// Of the picture encoded last: [n_tiles * tokens_per_tile, hidden_size], then the newline where the model
+  /// has one.
   const Matrix& image_embeddings() const { return image_embeddings_; }
 
  private:
@@ -55,11 +60,10 @@ class Executor {
   backend::Queue queue_;
   Network network_;
   model::KvPages pages_;
-  Matrix image_embeddings_;  // [image tokens of the largest picture, hidden_size]
+  Matrix image_embeddings_;  // [n_tiles * tokens_per_tile + 1 with a newline, hidden_size]
   Matrix logits_;            // [logit_rows, vocab_size]
   std::optional<std::size_t> adapter_;
-  float* pixels_ = nullptr;
-  std::int64_t n_pixel_values_ = 0;
+  float* pixels_ = nullptr;  // [tile_batch, 3, image_size, image_size]
 };
 
 }  // namespace galago::runtime

@@ -83,7 +83,14 @@ Generation::Generation(const ModelFiles& files, Executor& executor)
   step_ids_.reserve(static_cast<std::size_t>(executor.configuration().prefill_chunk));
 }
 
-void Generation::check_length(const Prompt& prompt) const {
+void Generation::check_size(const Prompt& prompt) const {
+  const std::int64_t most_tiles = executor_.configuration().picture.n_tiles;
+  for (const PictureRows& rows : prompt.pictures) {
+    if (rows.layout.n_tiles <= most_tiles) continue;
+    fail(ErrorCode::input,
+         "a picture of {}x{} pixels has {} tiles, the model was loaded for pictures of at most {}",
+         rows.picture->width(), rows.picture->height(), rows.layout.n_tiles, most_tiles);
+  }
   const std::int64_t context = executor_.configuration().context;
   if (prompt.length() >= context) {
     fail(ErrorCode::input,
@@ -119,13 +126,25 @@ std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) cons
 }
 
 void Generation::see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage) {
+  double preprocess_seconds = 0;
+  const auto fill = [&](std::int64_t first, std::int64_t count, std::span<float> pixels) {
+    const Stopwatch stopwatch(preprocess_seconds);
+    const std::size_t n_values = pixels.size() / static_cast<std::size_t>(count);
+    for (std::int64_t tile = 0; tile < count; ++tile) {
+      vision::process_tile(*rows.picture, *files_.image, first + tile,
+                           pixels.subspan(static_cast<std::size_t>(tile) * n_values, n_values));
+    }
+  };
   {
-    const Stopwatch stopwatch(timing.preprocess_seconds);
-    vision::process(*rows.picture, *files_.image, executor_.pixels());
+    const Stopwatch stopwatch(timing.encode_seconds);
+    executor_.encode(rows.layout.n_tiles, fill, on_stage);
   }
-  const Stopwatch stopwatch(timing.encode_seconds);
-  executor_.encode(on_stage);
-  if (on_stage) on_stage("image_embeddings", executor_.image_embeddings());
+  timing.encode_seconds -= preprocess_seconds;
+  timing.preprocess_seconds += preprocess_seconds;
+  if (!on_stage) return;
+  for (const std::int32_t row : rows.layout.rows) {
+    on_stage("image_embeddings", executor_.image_embeddings().slice_rows(row, 1));
+  }
 }
 
 std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
@@ -141,7 +160,8 @@ std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t fr
       if (encoded != &rows) see(rows, timing, observers.on_stage);
       encoded = &rows;
       for (std::int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end()); ++i) {
-        step_ids_[static_cast<std::size_t>(i - begin)] = static_cast<std::int32_t>(-1 - (i - rows.first));
+        step_ids_[static_cast<std::size_t>(i - begin)] =
+            -1 - rows.layout.rows[static_cast<std::size_t>(i - rows.first)];
       }
     }
     const Stopwatch stopwatch(timing.prefill_seconds);
@@ -175,7 +195,7 @@ std::span<const float> Generation::decode(Prompt& prompt, std::int32_t token, Ti
 Completion Generation::run(const Request& request, const OnText& on_text) {
   Sampler sampler(request.sampling, files_.description.decoder.vocab_size);
   Prompt prompt = assemble_prompt(files_, request);
-  check_length(prompt);
+  check_size(prompt);
   reserve_answer(prompt);
   const bool same_adapter = choose_adapter(request);
   Completion completion;
@@ -220,29 +240,32 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
   return completion;
 }
 
+std::vector<std::int64_t> Generation::embeddings_shape(std::int64_t n_tiles, std::size_t n_values) const {
+  const std::int64_t width = files_.description.decoder.hidden_size;
+  // Lines of a grid have no tile of their own.
+  if (files_.description.projector->newline) return {static_cast<std::int64_t>(n_values) / width, width};
+  return {n_tiles, files_.description.tokens_per_tile(), width};
+}
+
 Trace Generation::trace(const Request& request) {
   if (executor_.configuration().logit_rows < executor_.configuration().prefill_chunk) {
     fail(ErrorCode::usage, "a trace needs an engine that was loaded with the logits of all prompt tokens");
   }
   check_sampling(request.sampling);
   Prompt prompt = assemble_prompt(files_, request);
-  check_length(prompt);
+  check_size(prompt);
   reserve_answer(prompt);
   choose_adapter(request);
   sequence_.truncate(0);
 
-  const std::int64_t n_tiles =
-      static_cast<std::int64_t>(prompt.pictures.size()) * executor_.configuration().n_tiles;
   std::vector<float> pixels;
   std::vector<float> features;
   std::vector<float> embeddings;
   std::vector<float> logits;
   const Observers observers{[&](std::string_view stage, const Matrix& values) {
-                              append_rows(values, stage == "tower_features" ? features : embeddings);
-                              if (stage == "image_embeddings") {
-                                pixels.insert(pixels.end(), executor_.pixels().begin(),
-                                              executor_.pixels().end());
-                              }
+                              append_rows(values, stage == "pixel_values"     ? pixels
+                                                  : stage == "tower_features" ? features
+                                                                              : embeddings);
                             },
                             [&](const Matrix& values) { append_rows(values, logits); }};
   const std::vector<std::int32_t> input_ids = prompt.ids;  // decoding appends to the prompt
@@ -256,12 +279,13 @@ Trace Generation::trace(const Request& request) {
   Trace result{integers("input_ids", input_ids)};
   if (!prompt.pictures.empty()) {
     const model::TowerShape& tower = *files_.description.tower;
-    const std::int64_t rows = files_.description.tokens_per_tile();
+    const std::int64_t n_tiles = static_cast<std::int64_t>(pixels.size()) / tower.pixel_values();
     result.push_back(
         floats("pixel_values", {n_tiles, 3, tower.image_size, tower.image_size}, std::move(pixels)));
-    result.push_back(floats("tower_features", {n_tiles, rows, tower.hidden_size}, std::move(features)));
-    result.push_back(floats("image_embeddings", {n_tiles, rows, files_.description.decoder.hidden_size},
-                            std::move(embeddings)));
+    result.push_back(
+        floats("tower_features", {n_tiles, tower.features(), tower.hidden_size}, std::move(features)));
+    result.push_back(
+        floats("image_embeddings", embeddings_shape(n_tiles, embeddings.size()), std::move(embeddings)));
   }
   result.push_back(
       floats("logits", {static_cast<std::int64_t>(input_ids.size()), files_.description.decoder.vocab_size},

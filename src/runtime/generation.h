@@ -39,11 +39,14 @@ class Generation {
   void see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage);
   /// Appends the token to the prompt and returns the logits after it.
   std::span<const float> decode(Prompt& prompt, std::int32_t token, Timing& timing);
-  void check_length(const Prompt& prompt) const;
+  /// Throws Error{input} for a prompt that is longer, or has larger pictures, than was planned for.
+  void check_size(const Prompt& prompt) const;
   /// Whether the request goes through the same adapter as the one before it.
   bool choose_adapter(const Request& request);
   /// Makes room for all tokens that the context allows.
   void reserve_answer(Prompt& prompt) const;
+  /// Of the trace's image_embeddings.
+  std::vector<std::int64_t> embeddings_shape(std::int64_t n_tiles, std::size_t n_values) const;
 
   const ModelFiles& files_;
   Executor& executor_;

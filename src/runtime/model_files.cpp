@@ -8,6 +8,42 @@
 namespace galago::runtime {
 namespace {
 
+/// Canvases that LLaVA-1.6 may lay a picture out on.
+std::vector<vision::Size> canvases(const Json& config, const std::string& model, vision::Size tile) {
+  const bool width_first = get_string(config, "image.grid_order", model) == "width_height";
+  std::vector<vision::Size> sizes;
+  for (const Json& pair : *find_json(config, "image.grids")) {
+    const auto first = pair.at(0).get<std::int64_t>();
+    const auto second = pair.at(1).get<std::int64_t>();
+    const vision::Size size = width_first ? vision::Size{first, second} : vision::Size{second, first};
+    if (size.width % tile.width != 0 || size.height % tile.height != 0) {
+      fail(ErrorCode::model, "{}: a grid of {}x{} pixels is not a whole number of tiles of {}x{}", model,
+           size.width, size.height, tile.width, tile.height);
+    }
+    sizes.push_back(size);
+  }
+  return sizes;
+}
+
+/// Families that say nothing of tiles have one a picture.
+void add_tiling(const Json& config, const std::string& model, vision::ImageProcessing& processing) {
+  if (find_json(config, "image.tiling") == nullptr) return;
+  const std::string tiling = get_string(config, "image.tiling", model);
+  if (tiling == "anyres") {
+    processing.tiling = vision::Tiling::anyres;
+    processing.canvases = canvases(config, model, processing.tile);
+    if (processing.shortest_edge != processing.tile.width) {
+      fail(ErrorCode::model, "{}: pictures are resized to {} pixels, expected the tile's {}", model,
+           processing.shortest_edge, processing.tile.width);
+    }
+  } else if (tiling == "dynamic") {
+    processing.tiling = vision::Tiling::dynamic;
+    processing.max_grid_tiles = get_int(config, "image.max_tiles", 1, 256, model);
+    processing.min_grid_tiles = get_int(config, "image.min_tiles", 1, processing.max_grid_tiles, model);
+    processing.thumbnail = get_bool(config, "image.thumbnail", model);
+  }
+}
+
 vision::ImageProcessing image_processing(const Json& config, const std::string& model) {
   const std::string fit = get_string(config, "image.fit", model);
   const std::string filter = get_string(config, "image.resample", model);
@@ -30,6 +66,7 @@ vision::ImageProcessing image_processing(const Json& config, const std::string& 
     processing.mean[channel] = find_json(config, "image.mean")->at(channel).get<double>();
     processing.std[channel] = find_json(config, "image.std")->at(channel).get<double>();
   }
+  add_tiling(config, model, processing);
   return processing;
 }
 
@@ -41,14 +78,41 @@ void check_sizes(const Blueprint& files, const std::string& model) {
        files.image->tile.width, side);
 }
 
+/// Tables that are made for a picture, and the decoder's positions, stay within bounds.
+void check_tokens(const Blueprint& files, const std::string& model) {
+  constexpr std::int64_t most = 1 << 24;
+  for (const vision::Size& picture : vision::largest_pictures(*files.image)) {
+    const std::int64_t n_tiles = vision::plan_tiles(picture, *files.image).n_tiles();
+    if (n_tiles <= most / files.description.tokens_per_tile()) continue;
+    fail(ErrorCode::model, "{}: a picture of {} tiles with {} tokens each is beyond {} tokens", model,
+         n_tiles, files.description.tokens_per_tile(), most);
+  }
+}
+
 /// The mark that stands for a picture in ids where the tokenizer has no token for one, as original LLaVA has
 /// it.
 constexpr std::int32_t image_mark_id = -200;
 
-std::optional<std::int32_t> image_token(const Json& config, const model::Description& description) {
-  if (!description.tower) return std::nullopt;
+/// The family's token for pictures by its id or by its name, or the mark that it has instead.
+std::optional<std::int32_t> image_token(const Blueprint& blueprint, const text::Tokenizer& tokenizer,
+                                        const std::string& model) {
+  if (!blueprint.description.tower) return std::nullopt;
+  const Json& config = blueprint.checkpoint.config;
   const Json* id = find_json(config, "tokens.image_token_id");
-  return id == nullptr || id->is_null() ? image_mark_id : id->get<std::int32_t>();
+  if (id != nullptr && !id->is_null()) return id->get<std::int32_t>();
+  if (find_json(config, "tokens.image_token") != nullptr) {
+    const std::string name = get_string(config, "tokens.image_token", model);
+    const auto found = tokenizer.find(name);
+    if (!found) fail(ErrorCode::model, "{}: the tokenizer has no token {} for pictures", model, name);
+    return found;
+  }
+  const Json* mark = find_json(config, "tokens.image_mark_id");
+  return mark == nullptr ? image_mark_id : mark->get<std::int32_t>();
+}
+
+std::string image_text(const Json& config, const std::string& model) {
+  if (find_json(config, "tokens.image_text") == nullptr) return std::string(image_mark);
+  return get_string(config, "tokens.image_text", model);
 }
 
 std::vector<std::int32_t> end_tokens(const Json& config, const text::Tokenizer& tokenizer) {
@@ -94,6 +158,7 @@ Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
   if (description.tower) {
     blueprint.image = image_processing(blueprint.checkpoint.config, model);
     check_sizes(blueprint, model);
+    check_tokens(blueprint, model);
   }
   return blueprint;
 }
@@ -105,7 +170,8 @@ ModelFiles open_model(const std::filesystem::path& directory, const std::string&
   ChatChoice chat = choose_chat_format(chat_format, blueprint.checkpoint.config, directory,
                                        text::find_chat_template(directory));
   ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}};
-  files.image_token = image_token(files.checkpoint.config, files.description);
+  files.image_token = image_token(files, files.tokenizer, model);
+  files.image_text = image_text(files.checkpoint.config, model);
   files.end_tokens = end_tokens(files.checkpoint.config, files.tokenizer);
   add_ends_of_chat(files);
   check_vocabulary(files, model);

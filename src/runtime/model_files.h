@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
@@ -14,6 +15,9 @@
 #include "vision/process.h"
 
 namespace galago::runtime {
+
+/// Where a picture stands in a prompt.
+inline constexpr std::string_view image_mark = "<image>";
 
 /// What a model computes and where its weights are: enough to plan and to measure, not to read a prompt.
 struct Blueprint {
@@ -26,6 +30,7 @@ struct ModelFiles : Blueprint {
   text::Tokenizer tokenizer;
   ChatChoice chat;
   std::optional<std::int32_t> image_token;  ///< negative: a mark that is no token of the tokenizer
+  std::string image_text;                   ///< what "<image>" in a prompt stands for
   std::vector<std::int32_t> end_tokens;     ///< any of them ends the text
   std::vector<std::string> stop_strings;    ///< so does any of these in a conversation
 };

@@ -14,10 +14,11 @@ Network load_network(const model::Description& description, model::WeightSource&
   return network;
 }
 
-void encode_picture(const Network& network, backend::Backend& backend, backend::Execution& exec,
-                    const float* pixels, const Matrix& embeddings, const StageObserver& observer) {
+void encode_tiles(const Network& network, backend::Backend& backend, backend::Execution& exec,
+                  const float* pixels, const Matrix& embeddings, const StageObserver& observer) {
   const model::TowerShape& tower = network.tower->shape;
-  const std::int64_t n_tiles = embeddings.rows / tower.features();
+  const std::int64_t per_tile = network.description.tokens_per_tile();
+  const std::int64_t n_tiles = embeddings.rows / per_tile;
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   const Matrix features =
       exec.arena.matrix(memory::RegionId::activations, n_tiles * tower.tokens(), tower.hidden_size);
@@ -28,8 +29,14 @@ void encode_picture(const Network& network, backend::Backend& backend, backend::
     const Matrix selected = features.slice_rows(first, tower.features());
     if (observer) observer("tower_features", selected);
     model::run_projector(*network.projector, backend, exec, selected,
-                         embeddings.slice_rows(tile * tower.features(), tower.features()));
+                         embeddings.slice_rows(tile * per_tile, per_tile));
   }
+}
+
+void encode_newline(const Network& network, backend::Backend& backend, backend::Execution& exec,
+                    const Matrix& row) {
+  constexpr std::int32_t only_row = 0;
+  backend.token_embed(exec, {&only_row, 1}, network.projector->newline, {}, row);
 }
 
 }  // namespace galago::runtime

@@ -30,9 +30,13 @@ Network load_network(const model::Description& description, model::WeightSource&
 /// Sees the values of a stage while they exist.
 using StageObserver = std::function<void(std::string_view name, const Matrix& values)>;
 
-/// Pixels [n_tiles, 3, image_size, image_size] (null in plan mode) of one picture to its embeddings
+/// Pixels [n_tiles, 3, image_size, image_size] (null in plan mode) to their embeddings
 /// [n_tiles * tokens_per_tile, hidden_size]. `observer` may be empty; it sees tower_features.
-void encode_picture(const Network& network, backend::Backend& backend, backend::Execution& exec,
-                    const float* pixels, const Matrix& embeddings, const StageObserver& observer);
+void encode_tiles(const Network& network, backend::Backend& backend, backend::Execution& exec,
+                  const float* pixels, const Matrix& embeddings, const StageObserver& observer);
+
+/// Writes the embedding that ends a line of tiles to `row` [1, hidden_size].
+void encode_newline(const Network& network, backend::Backend& backend, backend::Execution& exec,
+                    const Matrix& row);
 
 }  // namespace galago::runtime

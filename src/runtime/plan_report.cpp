@@ -42,9 +42,13 @@ std::string to_text(const Plan& plan) {
   std::string text = fmt::format("{} ({})\n", plan.model, plan.family);
   text += fmt::format("  device {}; weights {}, tower {}, KV {}\n", plan.device, plan.precision,
                       plan.tower_precision, plan.kv_precision);
-  text +=
-      fmt::format("  context {} tokens in {} pages of {}; prefill in chunks of {}; {} tokens a picture\n\n",
-                  plan.context, plan.n_pages, plan.page_tokens, plan.prefill_chunk, plan.image_tokens);
+  text += fmt::format("  context {} tokens in {} pages of {}; prefill in chunks of {}; {} tokens a picture\n",
+                      plan.context, plan.n_pages, plan.page_tokens, plan.prefill_chunk, plan.image_tokens);
+  if (plan.image_tiles > 1) {
+    text += fmt::format("  up to {} tiles a picture, {} in the tower at once\n", plan.image_tiles,
+                        plan.tile_batch);
+  }
+  text += "\n";
   text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "region", "bytes", "", "for");
   for (const RegionPlan& region : plan.regions)
     text += region_line(region.name, region.bytes, region.purpose);
@@ -72,6 +76,8 @@ std::string to_json(const Plan& plan) {
                                        {"context", plan.context},
                                        {"prefill_chunk", plan.prefill_chunk},
                                        {"image_tokens", plan.image_tokens},
+                                       {"image_tiles", plan.image_tiles},
+                                       {"tile_batch", plan.tile_batch},
                                        {"page_tokens", plan.page_tokens},
                                        {"pages", plan.n_pages},
                                        {"phases", phases_json(plan)},

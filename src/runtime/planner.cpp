@@ -46,8 +46,11 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.kv_precision = std::string(name_of(configuration.kv_dtype));
   plan.context = configuration.context;
   plan.prefill_chunk = configuration.prefill_chunk;
-  plan.image_tokens =
-      configuration.with_pictures ? configuration.n_tiles * model.description.tokens_per_tile() : 0;
+  if (configuration.with_pictures) {
+    plan.image_tokens = configuration.picture.n_tokens;
+    plan.image_tiles = configuration.picture.n_tiles;
+    plan.tile_batch = configuration.tile_batch;
+  }
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
   for (std::size_t i = 0; i < memory::n_regions; ++i) {

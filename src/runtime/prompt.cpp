@@ -8,8 +8,6 @@
 namespace galago::runtime {
 namespace {
 
-constexpr std::string_view image_mark = "<image>";
-
 /// FNV-1a (Fowler, Noll, Vo) over a picture's size and pixels, eight bytes at a time.
 ContentKey content_hash(const Image& picture) {
   ContentKey hash = 14695981039346656037ULL;
@@ -18,6 +16,23 @@ ContentKey content_hash(const Image& picture) {
   mix(static_cast<std::uint64_t>(picture.height()));
   for (const std::uint8_t byte : picture.pixels()) mix(byte);
   return hash;
+}
+
+/// The segments with the text that the family has for a picture in place of each mark.
+text::Segments write_marks(text::Segments segments, std::string_view image_text) {
+  for (text::Segment& segment : segments) {
+    if (segment.literal) continue;
+    for (std::size_t at = segment.text.find(image_mark); at != std::string::npos;
+         at = segment.text.find(image_mark, at + image_text.size())) {
+      segment.text.replace(at, image_mark.size(), image_text);
+    }
+  }
+  return segments;
+}
+
+void check_can_see(const ModelFiles& files) {
+  if (files.description.tower) return;
+  fail(ErrorCode::input, "{} is a text model and cannot see pictures", files.checkpoint.directory.string());
 }
 
 std::vector<text::ChatMessage> chat_messages(const std::vector<Message>& messages) {
@@ -48,14 +63,20 @@ std::vector<text::Segments> split_at_marks(const text::Segments& segments) {
   return parts;
 }
 
+struct PromptPicture {
+  const Image* image = nullptr;
+  PictureLayout layout;
+};
+
 class Assembler {
  public:
-  Assembler(const ModelFiles& files, std::vector<const Image*> pictures)
+  Assembler(const ModelFiles& files, std::vector<PromptPicture> pictures)
       : files_(files), pictures_(std::move(pictures)) {}
 
   Prompt run(const text::Segments& segments) {
     if (files_.image_token && *files_.image_token >= 0) {
-      expand_image_tokens(files_.tokenizer.encode(segments, text::SpecialTokens::add));
+      const text::Segments written = write_marks(segments, files_.image_text);
+      expand_image_tokens(files_.tokenizer.encode(written, text::SpecialTokens::add));
     } else {
       encode_parts(split_at_marks(segments));
     }
@@ -94,15 +115,14 @@ class Assembler {
   }
 
   void place_picture() {
-    if (!files_.description.tower) {
-      fail(ErrorCode::input, "{} is a text model and cannot see pictures",
-           files_.checkpoint.directory.string());
-    }
-    const Image* picture = n_placed_ < pictures_.size() ? pictures_[n_placed_] : nullptr;
+    check_can_see(files_);
+    // One mark too many is told when all have been counted.
+    const bool known = n_placed_ < pictures_.size();
+    const PromptPicture picture = known ? std::move(pictures_[n_placed_]) : PromptPicture{};
     ++n_placed_;
-    const ContentKey content = picture != nullptr ? content_hash(*picture) : 0;
-    const std::int64_t count = files_.description.tokens_per_tile();
-    prompt_.pictures.push_back({prompt_.length(), count, picture});
+    const ContentKey content = picture.image != nullptr ? content_hash(*picture.image) : 0;
+    const std::int64_t count = picture.layout.n_tokens();
+    prompt_.pictures.push_back({prompt_.length(), picture.layout, picture.image});
     for (std::int64_t row = 0; row < count; ++row) {
       prompt_.ids.push_back(files_.image_token.value_or(-1));
       prompt_.keys.push_back(~(content + static_cast<ContentKey>(row)));
@@ -110,7 +130,7 @@ class Assembler {
   }
 
   const ModelFiles& files_;
-  std::vector<const Image*> pictures_;
+  std::vector<PromptPicture> pictures_;
   std::size_t n_placed_ = 0;
   Prompt prompt_;
 };
@@ -128,28 +148,34 @@ text::Segments raw_segments(const Message& message, std::size_t n_pictures) {
 
 Prompt assemble_prompt(const ModelFiles& files, const Request& request) {
   if (request.messages.empty()) fail(ErrorCode::input, "the request has no message");
-  std::vector<const Image*> pictures;
+  std::vector<PromptPicture> pictures;
   for (const Message& message : request.messages) {
-    for (const Image& picture : message.images) pictures.push_back(&picture);
-  }
-  if (!pictures.empty() && !files.description.tower) {
-    fail(ErrorCode::input, "{} is a text model and cannot see pictures", files.checkpoint.directory.string());
+    for (const Image& picture : message.images) {
+      check_can_see(files);
+      pictures.push_back({&picture, lay_out_picture(files, {picture.width(), picture.height()})});
+    }
   }
   if (request.form == PromptForm::raw) {
     if (request.messages.size() != 1)
       fail(ErrorCode::input, "a raw prompt is one message, {} were given", request.messages.size());
-    return Assembler(files, pictures).run(raw_segments(request.messages.front(), pictures.size()));
+    const std::size_t n_pictures = pictures.size();
+    return Assembler(files, std::move(pictures)).run(raw_segments(request.messages.front(), n_pictures));
   }
   if (!files.chat.refusal.empty()) fail(ErrorCode::usage, "{}", files.chat.refusal);
-  return Assembler(files, pictures).run(files.chat.format.render(chat_messages(request.messages)));
+  return Assembler(files, std::move(pictures)).run(files.chat.format.render(chat_messages(request.messages)));
 }
 
 std::int64_t prompt_length(const ModelFiles& files, const Workload& workload) {
   std::vector<text::ChatMessage> messages;
   if (!workload.system.empty()) messages.push_back({text::ChatRole::system, workload.system, 0});
   messages.push_back({text::ChatRole::user, workload.prompt, workload.n_images});
-  const std::vector<const Image*> pictures(static_cast<std::size_t>(workload.n_images), nullptr);
-  return Assembler(files, pictures).run(files.chat.format.render(messages)).length();
+  std::vector<PromptPicture> pictures;
+  for (std::int64_t i = 0; i < workload.n_images; ++i) {
+    const PictureLimits limits = picture_limits(files, workload, i);
+    pictures.push_back(
+        {nullptr, {limits.n_tiles, std::vector<std::int32_t>(static_cast<std::size_t>(limits.n_tokens))}});
+  }
+  return Assembler(files, std::move(pictures)).run(files.chat.format.render(messages)).length();
 }
 
 }  // namespace galago::runtime

@@ -6,6 +6,7 @@
 
 #include "galago/engine.h"
 #include "runtime/model_files.h"
+#include "runtime/pictures.h"
 #include "runtime/sequence.h"
 
 namespace galago::runtime {
@@ -13,10 +14,10 @@ namespace galago::runtime {
 /// The positions of one picture in a prompt.
 struct PictureRows {
   std::int64_t first = 0;
-  std::int64_t count = 0;
+  PictureLayout layout;
   const Image* picture = nullptr;  ///< null where only lengths are asked for
 
-  std::int64_t end() const { return first + count; }
+  std::int64_t end() const { return first + layout.n_tokens(); }
 };
 
 struct Prompt {
@@ -32,7 +33,7 @@ struct Prompt {
 /// and pictures do not match, or the model cannot see.
 Prompt assemble_prompt(const ModelFiles& files, const Request& request);
 
-/// The same for a request that is only described: `n_images` pictures and a user's text.
+/// The length for a request that is only described: `n_images` pictures and a user's text.
 std::int64_t prompt_length(const ModelFiles& files, const Workload& workload);
 
 }  // namespace galago::runtime

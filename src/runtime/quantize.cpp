@@ -43,6 +43,10 @@ class AskedParts : public model::WeightSource {
   Weight constant(std::span<const float> values) override {
     return {nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
   }
+  Weight derived(const model::NamedShape& tensor, const Shape& shape, const Make& /*make*/) override {
+    names_.insert(tensor.name);
+    return {nullptr, DType::f32, shape};
+  }
 
   bool asks_for(const std::string& name) const { return names_.count(name) != 0; }
   /// What the matrix becomes; a vector stays what it is.

@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "runtime/asked_weights.h"
 #include "runtime/network.h"
+#include "runtime/pictures.h"
 
 namespace galago::runtime {
 namespace {
@@ -75,13 +76,17 @@ Blueprint model_of_shape(std::string_view name) {
   return model_of_shape(checkpoint::find_shape(name));
 }
 
-std::int64_t shape_prompt_length(const model::Description& description, const Workload& workload) {
+std::int64_t shape_prompt_length(const Blueprint& model, const Workload& workload) {
   if (workload.text_tokens < 0 || workload.n_images < 0 || workload.text_tokens + workload.n_images < 1) {
     fail(ErrorCode::usage,
          "the prompt has {} tokens of text and {} pictures, expected one of either at least",
          workload.text_tokens, workload.n_images);
   }
-  return workload.text_tokens + workload.n_images * description.tokens_per_tile();
+  std::int64_t tokens = workload.text_tokens;
+  for (std::int64_t i = 0; i < workload.n_images; ++i) {
+    tokens += picture_limits(model, workload, i).n_tokens;
+  }
+  return tokens;
 }
 
 void invent_values(const Shape& shape, DType dtype, std::uint64_t seed, std::span<std::byte> to) {

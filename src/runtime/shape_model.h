@@ -18,7 +18,7 @@ Blueprint model_of_shape(const checkpoint::KnownShape& shape);
 Blueprint model_of_shape(std::string_view name);
 
 /// Tokens of the workload's pictures and of its text.
-std::int64_t shape_prompt_length(const model::Description& description, const Workload& workload);
+std::int64_t shape_prompt_length(const Blueprint& model, const Workload& workload);
 
 /// Fills `to` with values of type `dtype` (FP32, FP16 or BF16) whose magnitudes are about 1 / sqrt(columns)
 /// of a matrix of this shape, so that nothing overflows however many layers follow; 1 for vectors. The same

@@ -36,6 +36,17 @@ void for_rows(const checkpoint::TensorSource& source, std::int64_t batch, Use&& 
   }
 }
 
+/// Some towers store vectors and tables with further dimensions of one before them.
+bool is_shape(const Shape& stored, const Shape& asked) {
+  const std::size_t extra = stored.rank() < asked.rank() ? 0 : stored.rank() - asked.rank();
+  for (std::size_t i = 0; i < extra; ++i) {
+    if (stored[i] != 1) return false;
+  }
+  Shape rest;
+  for (std::size_t i = extra; i < stored.rank(); ++i) rest.append(stored[i]);
+  return rest == asked;
+}
+
 }  // namespace
 
 WeightFormat storage_format(const std::optional<WeightFormat>& chosen,
@@ -69,7 +80,7 @@ const checkpoint::TensorSource& WeightLoader::find(const model::NamedShape& tens
          checkpoint_.directory.string(), tensor.name, tensor.shape.to_string());
   }
   const checkpoint::TensorEntry& entry = found->second.entry;
-  if (!(found->second.shape == tensor.shape)) {
+  if (!is_shape(found->second.shape, tensor.shape)) {
     fail(ErrorCode::model, "{}: tensor {} ({}) has shape {}, the configuration asks for {}",
          file_of(checkpoint_, found->second), entry.name, tensor.name, found->second.shape.to_string(),
          tensor.shape.to_string());
@@ -100,6 +111,19 @@ Weight WeightLoader::constant(std::span<const float> values) {
   std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
   if (to != nullptr) std::memcpy(to, values.data(), values.size_bytes());
   weight.data = to;
+  return weight;
+}
+
+Weight WeightLoader::derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) {
+  Weight weight{nullptr, DType::f32, shape};
+  auto* to = arena_.array<float>(memory::RegionId::weights, shape.elements());
+  weight.data = to;
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  auto* from = arena_.array<float>(memory::RegionId::staging, tensor.shape.elements());
+  read(find(tensor), DType::f32, reinterpret_cast<std::byte*>(from));
+  if (to == nullptr) return weight;
+  make({from, static_cast<std::size_t>(tensor.shape.elements())},
+       {to, static_cast<std::size_t>(shape.elements())});
   return weight;
 }
 

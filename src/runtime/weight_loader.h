@@ -24,6 +24,7 @@ class WeightLoader : public model::WeightSource {
   Weight matrix(model::Part part, std::span<const model::NamedShape> tensors) override;
   Weight vector(std::span<const model::NamedShape> tensors) override;
   Weight constant(std::span<const float> values) override;
+  Weight derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) override;
 
  private:
   struct Elements {

@@ -73,6 +73,33 @@ TEST(CpuBackend, TowerEmbedPutsTheClassTokenBeforeEachTilesPatches) {
   }
 }
 
+TEST(CpuBackend, PixelShufflePutsTheRowsOfASquareSideBySide) {
+  Bench bench;
+  // 4 by 4 patches of 2 values, the patch's number and a half more.
+  std::vector<float> values;
+  for (int patch = 0; patch < 16; ++patch) {
+    values.push_back(static_cast<float>(patch));
+    values.push_back(static_cast<float>(patch) + 0.5F);
+  }
+  const Matrix y = bench.matrix(4, 8);
+  bench.backend->pixel_shuffle(bench.exec, bench.matrix(16, 2, values), 2, y);
+  const std::vector<std::vector<float>> patches{{0, 1, 4, 5}, {2, 3, 6, 7}, {8, 9, 12, 13}, {10, 11, 14, 15}};
+  for (std::int64_t token = 0; token < 4; ++token) {
+    for (std::int64_t i = 0; i < 8; ++i) {
+      const float patch = patches[static_cast<std::size_t>(token)][static_cast<std::size_t>(i / 2)];
+      EXPECT_EQ(y.row(token)[i], patch + (i % 2 == 0 ? 0.0F : 0.5F));
+    }
+  }
+}
+
+TEST(CpuBackend, AddScaledScalesEachColumn) {
+  Bench bench;
+  const std::vector<float> scale{2, -1, 0.5};
+  const Matrix y = bench.matrix(2, 3, {1, 1, 1, 10, 10, 10});
+  bench.backend->add_scaled(bench.exec, bench.matrix(2, 3, {1, 2, 4, 3, 4, 8}), weight(scale, {3}), y);
+  EXPECT_EQ(std::vector<float>(y.data, y.data + 6), (std::vector<float>{3, -1, 3, 16, 6, 14}));
+}
+
 TEST(CpuBackend, TokenEmbedTakesNegativeIdsFromThePicture) {
   Bench bench;
   const std::vector<float> table{0, 0, 1, 1, 2, 2};

@@ -9,6 +9,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
 
 namespace {
@@ -36,7 +37,8 @@ TEST(Decoding, AllocatesNothing) {
   const auto backend = backend::make_cpu_backend(2);
   EngineOptions options;
   options.context = 64;
-  const runtime::Configuration configuration = runtime::configure(options, files.description, 0);
+  const runtime::Configuration configuration =
+      runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
   runtime::Executor executor(
       files.checkpoint, files.description, configuration, *backend,
       memory::Arena::reserved(runtime::rehearse(files, configuration, *backend).regions));

@@ -8,7 +8,9 @@
 #include "galago/galago.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "runtime/prompt.h"
 
 namespace galago::testing {
 namespace {
@@ -22,25 +24,17 @@ struct Case {
   std::int64_t chunk;
 };
 
-class PlanEqualsRun : public ::testing::TestWithParam<Case> {};
-
-TEST_P(PlanEqualsRun, EveryRegionToTheByteAndEveryCost) {
-  const auto [folder, precision, context, chunk] = GetParam();
-  EngineOptions options;
-  options.precision = precision;
-  options.context = context;
-  options.prefill_chunk = chunk;
-  const runtime::ModelFiles files = runtime::open_model(goldens / folder);
+void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Configuration& configuration) {
   const auto backend = backend::make_cpu_backend(2);
-  const runtime::Configuration configuration = runtime::configure(options, files.description, 0);
   const runtime::Rehearsal plan = runtime::rehearse(files, configuration, *backend);
-
   runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
                              memory::Arena::reserved(plan.regions));
   // The planned request for real: pages in order, ids of the first token, a black picture.
   std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
   for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<backend::PageId>(i);
-  if (configuration.with_pictures) executor.encode();
+  if (configuration.with_pictures) executor.encode(configuration.picture.n_tiles, {});
+  const std::int64_t context = configuration.context;
+  const std::int64_t chunk = configuration.prefill_chunk;
   for (std::int64_t done = 0; done < context; done += chunk) {
     const std::int64_t n = std::min(chunk, context - done);
     const std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
@@ -57,12 +51,76 @@ TEST_P(PlanEqualsRun, EveryRegionToTheByteAndEveryCost) {
   }
 }
 
+class PlanEqualsRun : public ::testing::TestWithParam<Case> {};
+
+TEST_P(PlanEqualsRun, EveryRegionToTheByteAndEveryCost) {
+  const auto [folder, precision, context, chunk] = GetParam();
+  EngineOptions options;
+  options.precision = precision;
+  options.context = context;
+  options.prefill_chunk = chunk;
+  const runtime::ModelFiles files = runtime::open_model(goldens / folder);
+  expect_plan_equals_run(files, runtime::configure(options, files.description,
+                                                   {0, runtime::largest_picture(files, std::nullopt)}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Configurations, PlanEqualsRun,
                          ::testing::Values(Case{"llava-1.5", Precision::automatic, 64, 64},
                                            Case{"llava-1.5", Precision::fp32, 100, 33},
                                            Case{"llava-1.5-original", Precision::bf16, 65, 16},
                                            Case{"text-llama", Precision::fp16, 1, 1},
                                            Case{"text-llama", Precision::fp32, 300, 128}));
+
+/// LLaVA-1.5 with InternVL's tiles: any model can have them.
+runtime::ModelFiles tiled_model(std::int64_t max_tiles) {
+  runtime::ModelFiles files = runtime::open_model(goldens / "llava-1.5");
+  files.image->tiling = vision::Tiling::dynamic;
+  files.image->max_grid_tiles = 12;
+  files.image->thumbnail = true;
+  vision::limit_tiles(*files.image, max_tiles);
+  return files;
+}
+
+runtime::Configuration configure_tiles(const runtime::ModelFiles& files) {
+  EngineOptions options;
+  options.context = 64;
+  return runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
+}
+
+TEST(Tiles, ThirteenAreUsedAsPlanned) {
+  const runtime::ModelFiles files = tiled_model(13);
+  const runtime::Configuration configuration = configure_tiles(files);
+  EXPECT_EQ(configuration.picture.n_tiles, 13);
+  expect_plan_equals_run(files, configuration);
+}
+
+TEST(Tiles, MoreTilesThanABatchCostTheirEmbeddingsOnly) {
+  const auto backend = backend::make_cpu_backend(1);
+  const auto plan_of = [&](std::int64_t max_tiles) {
+    const runtime::ModelFiles files = tiled_model(max_tiles);
+    runtime::Configuration configuration = configure_tiles(files);
+    configuration.tile_batch = 2;
+    return runtime::rehearse(files, configuration, *backend).regions;
+  };
+  const auto many = plan_of(13);
+  const auto few = plan_of(5);
+  const auto activations = static_cast<std::size_t>(memory::RegionId::activations);
+  const model::Description description = tiled_model(5).description;
+  const auto embeddings =
+      static_cast<Bytes>(8 * description.tokens_per_tile() * description.decoder.hidden_size) * sizeof(float);
+  auto expected = few;
+  expected[activations] += embeddings;
+  EXPECT_EQ(many, expected);
+}
+
+TEST(Tiles, AStatedPictureSizeMakesThePlanSmaller) {
+  const runtime::ModelFiles files = tiled_model(13);
+  Workload workload{"Describe the picture.", 1, 4};
+  const std::int64_t unknown = runtime::prompt_length(files, workload);
+  workload.image_sizes = {{10, 10}};
+  EXPECT_EQ(runtime::largest_picture(files, workload).n_tiles, 1);
+  EXPECT_EQ(unknown - runtime::prompt_length(files, workload), 12 * files.description.tokens_per_tile());
+}
 
 TEST(Plan, AStatedWorkloadIsUsedToTheByte) {
   EngineOptions options;

@@ -11,6 +11,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "galago/galago.h"
 #include "runtime/executor.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
 #include "tensor/convert.h"
 
@@ -107,11 +108,12 @@ TEST(Shapes, RunOnInventedWeightsInEveryPrecision) {
     options.context = 40;  // one prefill step fills it
     const runtime::Blueprint model = runtime::model_of_shape(small_shape());
     const auto backend = backend::make_cpu_backend(2);
-    const runtime::Configuration configuration = runtime::configure(options, model.description, 0);
+    const runtime::Configuration configuration =
+        runtime::configure(options, model.description, {0, runtime::largest_picture(model, std::nullopt)});
     const runtime::Rehearsal plan = runtime::rehearse(model, configuration, *backend);
     runtime::Executor executor(model.checkpoint, model.description, configuration, *backend,
                                memory::Arena::reserved(plan.regions));
-    executor.encode();
+    executor.encode(configuration.picture.n_tiles, {});
     std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
     std::iota(pages.begin(), pages.end(), 0);
     std::vector<std::int32_t> ids(40);

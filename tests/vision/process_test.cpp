@@ -34,8 +34,12 @@ void expect_golden_pixels(const std::string& folder, Fit fit) {
     std::span<const float> expected = golden.tensor(name + ".pixel_values").floats();
     for (const std::string file : entry.at("images")) {
       const Image image = load_image(std::string(GALAGO_GOLDENS_DIR "/images/") + file, options);
-      std::vector<float> values(plan_tiles({image.width(), image.height()}, processing).n_values());
-      process(image, processing, values);
+      const TilePlan plan = plan_tiles({image.width(), image.height()}, processing);
+      std::vector<float> values;
+      for (std::int64_t tile = 0; tile < plan.n_tiles(); ++tile) {
+        values.resize(values.size() + plan.tile_values());
+        process_tile(image, processing, tile, std::span(values).last(plan.tile_values()));
+      }
       ASSERT_GE(expected.size(), values.size());
       float worst = 0;
       for (std::size_t i = 0; i < values.size(); ++i)
@@ -63,7 +67,7 @@ TEST(Process, WhatTheCropLacksIsBlack) {
   processing.tile = {5, 4};
   const Image white = make_image(2, 2, std::vector<std::uint8_t>(12, 255));
   std::vector<float> values(60);
-  process(white, processing, values);
+  process_tile(white, processing, 0, values);
   // The reference pads by the ceiling of half of what is missing on the left and on the top.
   for (std::size_t i = 0; i < 20; ++i) {
     const std::size_t x = i % 5, y = i / 5;
@@ -79,7 +83,7 @@ TEST(Process, TakesTheLongestThinPicture) {
     processing.shortest_edge = 14;
     processing.tile = {14, 14};
     std::vector<float> values(588, -100.0f);
-    process(wide, processing, values);
+    process_tile(wide, processing, 0, values);
     for (const float value : values) EXPECT_GT(value, -3.0f);
   }
 }

@@ -12,6 +12,7 @@
 #include "galago/error.h"
 #include "options.h"
 #include "output_file.h"
+#include "size.h"
 
 namespace galago::cli {
 namespace {

@@ -1,6 +1,5 @@
 #include "bench_sweep.h"
 
-#include <charconv>
 #include <chrono>
 #include <ctime>
 
@@ -41,18 +40,6 @@ std::string model_name(const EngineOptions& options) {
 }
 
 }  // namespace
-
-PictureSize parse_picture_size(const std::string& text) {
-  PictureSize size;
-  const char* const end = text.data() + text.size();
-  const auto [middle, width_error] = std::from_chars(text.data(), end, size.width);
-  if (width_error == std::errc() && middle != end && *middle == 'x') {
-    const auto [rest, height_error] = std::from_chars(middle + 1, end, size.height);
-    if (height_error == std::errc() && rest == end && size.width > 0 && size.height > 0) return size;
-  }
-  throw Error(ErrorCode::usage,
-              fmt::format("--image-size {}: not a size; write width and height, such as 1344x672", text));
-}
 
 std::vector<BenchOptions> combinations(const BenchSweep& sweep) {
   std::vector<BenchOptions> all{sweep.base};

@@ -18,9 +18,6 @@ struct BenchSweep {
   std::vector<std::int64_t> prompt_tokens;  ///< empty: base's
 };
 
-/// "1344x672". Throws Error{usage} for anything else.
-PictureSize parse_picture_size(const std::string& text);
-
 /// One set of options for every combination: precision by precision, then threads, pictures, prompts.
 std::vector<BenchOptions> combinations(const BenchSweep& sweep);
 

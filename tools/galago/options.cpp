@@ -107,6 +107,11 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       .add_option("--context", options.context, "Tokens of prompt and answer; default: what the work needs")
       ->check(CLI::Range(1, 1 << 24))
       ->type_name("N");
+  command
+      .add_option("--max-tiles", options.max_tiles,
+                  "Most tiles a picture is cut into, the whole one included; default: as the model says")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
   command.add_option("--threads", options.threads, "Default: one a core")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");

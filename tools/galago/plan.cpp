@@ -6,6 +6,7 @@
 #include "galago/plan.h"
 #include "options.h"
 #include "output_file.h"
+#include "size.h"
 
 namespace galago::cli {
 namespace {
@@ -35,6 +36,14 @@ void add_plan(CLI::App& app, Run& run) {
   add_engine_options(*command, arguments->engine);
   command->add_option("-p,--prompt", arguments->workload.prompt, "Plan for this prompt")
       ->capture_default_str();
+  command
+      ->add_option_function<std::string>(
+          "--image-size",
+          [arguments](const std::string& text) {
+            arguments->workload.image_sizes = {parse_picture_size(text)};
+          },
+          "Plan for a picture of this size; default: the largest that the model makes of any")
+      ->type_name("WxH");
   add_shape_option(*command, arguments->engine);
   command
       ->add_option("--prompt-tokens", arguments->workload.text_tokens,

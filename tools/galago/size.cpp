@@ -1,6 +1,7 @@
 #include "size.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <iterator>
 #include <locale>
@@ -48,6 +49,18 @@ std::uint64_t parse_size(std::string_view text) {
         fmt::format("--memory {}: not a size; write a number and a unit, such as 8GiB or 500MB", text));
   }
   return static_cast<std::uint64_t>(bytes);
+}
+
+PictureSize parse_picture_size(const std::string& text) {
+  PictureSize size;
+  const char* const end = text.data() + text.size();
+  const auto [middle, width_error] = std::from_chars(text.data(), end, size.width);
+  if (width_error == std::errc() && middle != end && *middle == 'x') {
+    const auto [rest, height_error] = std::from_chars(middle + 1, end, size.height);
+    if (height_error == std::errc() && rest == end && size.width > 0 && size.height > 0) return size;
+  }
+  throw Error(ErrorCode::usage,
+              fmt::format("--image-size {}: not a size; write width and height, such as 1344x672", text));
 }
 
 std::string size_text(std::uint64_t bytes) {

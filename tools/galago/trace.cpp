@@ -28,6 +28,9 @@ int run_trace(TraceArguments& arguments) {
   arguments.engine.logits = LogitRows::all;
   arguments.engine.workload = Workload{message.text, static_cast<std::int64_t>(message.images.size()),
                                        arguments.sampling.max_new_tokens};
+  for (const Image& image : message.images) {
+    arguments.engine.workload->image_sizes.push_back({image.width(), image.height()});
+  }
   Engine engine(arguments.engine);
   Request request;
   request.form = arguments.raw ? PromptForm::raw : PromptForm::chat;

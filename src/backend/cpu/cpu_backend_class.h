@@ -31,6 +31,8 @@ class CpuBackend final : public Backend {
   void unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid, const Matrix& y) override;
   void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
                    const Weight& positions, const Matrix& y) override;
+  void pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) override;
+  void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) override;
   void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                    const Matrix& image_embeddings, const Matrix& y) override;
   void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,

@@ -1,4 +1,6 @@
 // What becomes the first hidden states: patches, class and position embeddings, tokens.
+#include <cmath>
+
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
@@ -59,6 +61,21 @@ void CpuBackend::embed_row(const Weight& table, std::int64_t row, float* to) con
   } else {
     kernels_.widen(row_of(table, row), element_of(table.format.dtype()), to, table.cols());
   }
+}
+
+void CpuBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) {
+  const Cost cost{0, bytes_of(patches), bytes_of(y)};
+  exec.queue.submit(Op::pixel_shuffle, cost, [&] {
+    const std::int64_t squares = std::llround(std::sqrt(static_cast<double>(y.rows)));  // a side
+    pool_.parallel_for(y.rows, [&](std::int64_t token, int) {
+      const std::int64_t line = token / squares * factor;
+      const std::int64_t column = token % squares * factor;
+      for (std::int64_t i = 0; i < factor * factor; ++i) {
+        const float* from = patches.row((line + i / factor) * squares * factor + column + i % factor);
+        std::copy(from, from + patches.cols, y.row(token) + i * patches.cols);
+      }
+    });
+  });
 }
 
 void CpuBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,

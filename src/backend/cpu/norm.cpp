@@ -1,4 +1,4 @@
-// Norms, split over rows.
+// Norms and scaled sums, split over rows.
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
@@ -19,6 +19,21 @@ void CpuBackend::rms_norm(Execution& exec, const Matrix& x, const Weight& weight
   const Cost cost{4.0 * static_cast<double>(x.rows * x.cols), bytes_of(x) + weight.bytes(), bytes_of(y)};
   exec.queue.submit(Op::rms_norm, cost, [&] {
     for_rows(x.rows, [&](std::int64_t first, std::int64_t count) { kernels_.rms_norm(op, first, count); });
+  });
+}
+
+void CpuBackend::add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) {
+  const Cost cost{2.0 * static_cast<double>(x.rows * x.cols), bytes_of(x) + bytes_of(y) + scale.bytes(),
+                  bytes_of(y)};
+  exec.queue.submit(Op::add_scaled, cost, [&] {
+    for_rows(x.rows, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t row = first; row < first + count; ++row) {
+        // Bound by memory whatever the instruction set, so it needs no kernel of its own.
+        const float* from = x.row(row);
+        float* to = y.row(row);
+        for (std::int64_t i = 0; i < x.cols; ++i) to[i] += from[i] * floats(scale)[i];
+      }
+    });
   });
 }
 

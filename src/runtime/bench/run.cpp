@@ -31,7 +31,7 @@ void describe_subject(const runtime::Subject& subject, BenchResult& result) {
   result.tower_precision = plan.tower_precision;
   result.kv_precision = plan.kv_precision;
   result.picture = subject.options().picture;
-  result.tiles = result.picture ? subject.configuration().n_tiles : 0;
+  result.tiles = result.picture ? subject.configuration().picture.n_tiles : 0;
   result.image_tokens = subject.image_tokens();
   result.prompt_tokens = subject.image_tokens() + subject.options().prompt_tokens;
   result.new_tokens = subject.options().new_tokens;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 #include "base/cpu_features.h"
 #include "base/fail.h"
@@ -43,7 +44,9 @@ BenchOptions settle(BenchOptions options, const Blueprint& model) {
   if (options.prompt_tokens == 0) {
     options.prompt_tokens = options.picture ? default_prompt_beside_picture : default_prompt_alone;
   }
-  options.engine.workload = Workload{"", options.picture ? 1 : 0, options.new_tokens, options.prompt_tokens};
+  options.engine.workload =
+      Workload{"", options.picture ? 1 : 0, options.new_tokens, options.prompt_tokens, {}, {}};
+  if (options.picture) options.engine.workload->image_sizes = {*options.picture};
   return options;
 }
 
@@ -66,11 +69,13 @@ double roofline_between(const backend::Ledger& from, const backend::Ledger& to, 
 
 Subject::Subject(const BenchOptions& options)
     : model_(open_blueprint(options.engine)), backend_(open_backend(options.engine)) {
+  limit_tiles(options.engine, model_);
   options_ = settle(options, model_);
   const Workload& workload = *options_.engine.workload;
-  const std::int64_t prompt_tokens = shape_prompt_length(model_.description, workload);
+  const std::int64_t prompt_tokens = shape_prompt_length(model_, workload);
   image_tokens_ = prompt_tokens - workload.text_tokens;
-  configuration_ = configure(options_.engine, model_.description, prompt_tokens);
+  configuration_ =
+      configure(options_.engine, model_.description, {prompt_tokens, largest_picture(model_, workload)});
   if (configuration_.context < prompt_tokens + options_.new_tokens) {
     fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
          options_.new_tokens, configuration_.context);
@@ -82,7 +87,10 @@ Subject::Subject(const BenchOptions& options)
   if (options_.picture) {
     jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});
   }
-  for (std::int64_t i = 0; i < image_tokens_; ++i) prompt_.push_back(static_cast<std::int32_t>(-1 - i));
+  if (options_.picture) {
+    layout_ = lay_out_picture(model_, {options_.picture->width, options_.picture->height});
+    for (const std::int32_t row : layout_.rows) prompt_.push_back(-1 - row);
+  }
   for (std::int64_t i = 0; i < workload.text_tokens; ++i) {
     // Tokens from all over the vocabulary, so that their embeddings are not in the cache by chance.
     prompt_.push_back(static_cast<std::int32_t>(i * 7919 % model_.description.decoder.vocab_size));
@@ -116,14 +124,22 @@ Subject::Mark Subject::mark() const {
   return {Clock::now(), executor_->ledger()};
 }
 
-void Subject::record(const char* name, const char* unit, double items, const Mark& from, const Mark& to) {
+Subject::Effort Subject::effort(const Mark& from, const Mark& to) const {
+  return {std::chrono::duration<double>(to.time - from.time).count(),
+          roofline_between(from.costs, to.costs, machine_)};
+}
+
+void Subject::record(const char* name, const char* unit, double items, const Effort& effort) {
   const auto is_it = [name](const StageRuns& stage) { return stage.name == name; };
   auto stage = std::find_if(stages_.begin(), stages_.end(), is_it);
   if (stage == stages_.end()) {
-    stage = stages_.insert(stages_.end(),
-                           {name, unit, items, {}, roofline_between(from.costs, to.costs, machine_)});
+    stage = stages_.insert(stages_.end(), {name, unit, items, {}, effort.roofline_seconds});
   }
-  stage->seconds.push_back(std::chrono::duration<double>(to.time - from.time).count());
+  stage->seconds.push_back(effort.seconds);
+}
+
+void Subject::record(const char* name, const char* unit, double items, const Mark& from, const Mark& to) {
+  record(name, unit, items, effort(from, to));
 }
 
 void Subject::see_picture() {
@@ -131,17 +147,36 @@ void Subject::see_picture() {
   const Image picture = decode_image(jpeg_, "the made-up picture");
   const Mark decoded = mark();
   record("decode picture", "picture", 1, start, decoded);
-  vision::process(picture, *model_.image, executor_->pixels());
-  const Mark resized = mark();
-  record("resize", "picture", 1, decoded, resized);
 
-  std::optional<Mark> features;
-  executor_->encode([&](std::string_view /*stage*/, const Matrix& /*values*/) {
-    if (!features) features = mark();
+  // Tiles come in batches, each of which goes through all three stages.
+  Effort resize, encode, project;
+  Mark last = decoded;
+  Effort* running = &resize;
+  const auto enter = [&](Effort& next) {
+    const Mark now = mark();
+    const Effort done = effort(last, now);
+    running->seconds += done.seconds;
+    running->roofline_seconds += done.roofline_seconds;
+    running = &next;
+    last = now;
+  };
+  const auto fill = [&](std::int64_t first, std::int64_t count, std::span<float> pixels) {
+    enter(resize);
+    const std::size_t n_values = pixels.size() / static_cast<std::size_t>(count);
+    for (std::int64_t tile = 0; tile < count; ++tile) {
+      vision::process_tile(picture, *model_.image, first + tile,
+                           pixels.subspan(static_cast<std::size_t>(tile) * n_values, n_values));
+    }
+  };
+  executor_->encode(layout_.n_tiles, fill, [&](std::string_view stage, const Matrix& /*values*/) {
+    if (stage == "pixel_values") enter(encode);
+    if (stage == "tower_features" && running != &project) enter(project);
   });
-  const auto tiles = static_cast<double>(configuration_.n_tiles);
-  record("encode", "tile", tiles, resized, *features);
-  record("project", "tile", tiles, *features, mark());
+  enter(project);
+  const auto tiles = static_cast<double>(layout_.n_tiles);
+  record("resize", "picture", 1, resize);
+  record("encode", "tile", tiles, encode);
+  record("project", "tile", tiles, project);
 }
 
 void Subject::prefill() {

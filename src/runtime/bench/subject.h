@@ -10,6 +10,7 @@
 #include "galago/bench.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
 
 namespace galago::runtime {
@@ -53,7 +54,15 @@ class Subject {
     backend::Ledger costs;
   };
 
+  /// What a stage took, and the least it could.
+  struct Effort {
+    double seconds = 0;
+    double roofline_seconds = 0;
+  };
+
   Mark mark() const;
+  Effort effort(const Mark& from, const Mark& to) const;
+  void record(const char* name, const char* unit, double items, const Effort& effort);
   /// Adds a run of the stage from one mark to the other.
   void record(const char* name, const char* unit, double items, const Mark& from, const Mark& to);
   void see_picture();
@@ -70,6 +79,7 @@ class Subject {
   BenchMachine machine_;
   std::optional<Executor> executor_;
   std::vector<std::byte> jpeg_;
+  PictureLayout layout_;
   std::vector<std::int32_t> prompt_;    // as model::DecoderStep takes it
   std::vector<backend::PageId> pages_;  // in order
   std::int32_t next_token_ = 0;
