@@ -12,6 +12,7 @@
 #include "runtime/generation.h"
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
+#include "runtime/model_tokenizer.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
 #include "runtime/shape_model.h"
@@ -135,7 +136,7 @@ struct TextTokenizer::State {
 };
 
 TextTokenizer::TextTokenizer(const std::filesystem::path& model)
-    : state_(new State{text::load_tokenizer(model_directory(model))}) {}
+    : state_(new State{runtime::load_model_tokenizer(model_directory(model))}) {}
 TextTokenizer::~TextTokenizer() = default;
 
 std::vector<std::int32_t> TextTokenizer::encode(std::string_view text, SpecialTokens special) const {

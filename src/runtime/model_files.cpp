@@ -4,6 +4,7 @@
 
 #include "base/fail.h"
 #include "base/json.h"
+#include "runtime/model_tokenizer.h"
 
 namespace galago::runtime {
 namespace {
@@ -88,7 +89,7 @@ Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
 ModelFiles open_model(const std::filesystem::path& directory) {
   const std::string model = directory.string();
   Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory));
-  text::Tokenizer tokenizer = text::load_tokenizer(directory);
+  text::Tokenizer tokenizer = load_model_tokenizer(directory);
   text::ChatFormat chat = text::chat_format(get_string(blueprint.checkpoint.config, "chat", model));
   ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}};
   files.image_token = image_token(files.checkpoint.config, files.description);

@@ -40,8 +40,8 @@ void add_model_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
           "-m,--model", [&options](const std::string& directory) { options.model = directory; },
-          "Checkpoint directory; without it, the demo model")
-      ->type_name("DIR");
+          "Checkpoint directory or GGUF file; without it, the demo model")
+      ->type_name("MODEL");
 }
 
 void add_shape_option(CLI::App& command, EngineOptions& options) {
