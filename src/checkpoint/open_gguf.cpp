@@ -35,7 +35,8 @@ void add_file(Checkpoint& checkpoint, const fs::path& path) {
   const Gguf gguf = read_gguf(file.bytes(), name);
   ConfigFiles files(name, {{"config.json", gguf_config(gguf, file.bytes(), name)}});
   const Family& family = select_family(files, known_families());
-  checkpoint.family += (checkpoint.family.empty() ? "" : " + ") + family.name;
+  if (!checkpoint.family.empty()) checkpoint.family += " + ";
+  checkpoint.family += family.name;
   // Sections of the second file complete the first one's. Not merge_patch(), to which null means to erase.
   const Json config = canonical_config(files, family);
   for (const auto& [section, values] : config.items()) {

@@ -6,7 +6,7 @@ import unittest
 
 import gguf_writer as gguf
 from cli_parity_test import values
-from galago_cli import GOLDENS, CliTest, read_safetensors
+from galago_cli import GOLDENS, IMAGES, CliTest, read_safetensors
 
 MODEL = GOLDENS / "text-llama"
 
@@ -33,6 +33,59 @@ class GgufTest(CliTest):
         path = self.folder / name
         gguf.write_gguf(path, gguf.decoder_keys(config, pieces), tensors)
         return path
+
+    def pair(self, swapped):
+        """llava-1.5 as two files; 16-bit matrices stay as they are, all else becomes FP32."""
+        model = GOLDENS / "llava-1.5"
+        config = json.loads((model / "config.json").read_text())
+        text, vision = config["text_config"], config["vision_config"]
+        n_layers = vision["num_hidden_layers"] - 1
+        header, data = read_safetensors(model / "model.safetensors")
+        decoder, tower = [], []
+        for source, entry in header.items():
+            if source == "__metadata__" or "position_ids" in source or f"vision_model.encoder.layers.{n_layers}." in source:
+                continue
+            stored = data[slice(*entry["data_offsets"])]
+            kind = gguf.TENSOR_F16
+            numbers = gguf.floats(entry["dtype"], stored)
+            if source.startswith("language_model."):
+                for part, heads in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
+                    if part in source:
+                        numbers = gguf.halves_in_turns(numbers, text[heads], entry["shape"][-1])
+                        stored = struct.pack(f"<{len(numbers)}e", *numbers)
+            if entry["dtype"] == "F32" or len(entry["shape"]) == 1:
+                kind, stored = gguf.TENSOR_F32, numbers.tobytes()
+            if source.startswith("language_model."):
+                decoder.append((gguf.decoder_name(source[len("language_model."):]), entry["shape"], kind, stored))
+            else:
+                tower.append((gguf.tower_name(source, swapped), entry["shape"], kind, stored))
+        pieces = gguf.sentencepiece_pieces((model / "tokenizer.model").read_bytes())
+        gguf.write_gguf(self.folder / "llava.gguf", gguf.decoder_keys(text, pieces), decoder)
+        gguf.write_gguf(self.folder / "mmproj-llava.gguf", gguf.tower_keys(vision, n_layers), tower)
+        return self.folder / "llava.gguf"
+
+    def trace_picture(self, model, case):
+        out = self.folder / "trace.safetensors"
+        file = self.folder / "prompt.txt"
+        file.write_bytes(case["prompt"].encode())
+        images = [part for name in case["images"] for part in ("--image", IMAGES / name)]
+        self.galago("trace", "-m", model, *images, "--prompt-file", file, "--raw", "--precision", "fp32",
+                    "--exif", "off", "--max-new-tokens", "8", "--out", out)
+        traced = read_safetensors(out)
+        return {name: values(*traced, name) for name in ("image_embeddings", "logits", "generated_ids")}
+
+    def test_a_pair_gives_the_original_outputs(self):
+        original = GOLDENS / "llava-1.5"
+        case = json.loads((original / "golden.json").read_text())["cases"][0]
+        expected = self.trace_picture(original, case)
+        for swapped in (False, True):
+            with self.subTest(swapped=swapped):
+                found = self.trace_picture(self.pair(swapped), case)
+                self.assertEqual(found["generated_ids"], expected["generated_ids"])
+                for name in ("image_embeddings", "logits"):
+                    bound = 1e-5 * max(map(abs, expected[name]))
+                    self.assertEqual(len(found[name]), len(expected[name]))
+                    self.assertLessEqual(max(abs(a - b) for a, b in zip(found[name], expected[name])), bound)
 
     def trace(self, model, prompt):
         out = self.folder / "trace.safetensors"

@@ -149,11 +149,43 @@ def decoder_keys(config, pieces):
                          ("attention.head_count", "num_attention_heads"),
                          ("attention.head_count_kv", "num_key_value_heads")):
         keys.append((f"{arch}.{name}", U32, config[source]))
-    keys += [(f"{arch}.rope.freq_base", F32, config["rope_theta"]),
+    keys += [(f"{arch}.rope.freq_base", F32, config.get("rope_theta", 10000.0)),
              (f"{arch}.attention.layer_norm_rms_epsilon", F32, config["rms_norm_eps"]),
              ("tokenizer.ggml.model", STRING, "llama"),
              ("tokenizer.ggml.tokens", STRING, [piece for piece, _, _ in pieces]),
              ("tokenizer.ggml.scores", F32, [score for _, score, _ in pieces]),
              ("tokenizer.ggml.token_type", I32, [kind for _, _, kind in pieces]),
              ("tokenizer.ggml.bos_token_id", U32, 1), ("tokenizer.ggml.eos_token_id", U32, 2)]
+    return keys
+
+
+TOWER_NAMES = (
+    ("vision_tower.vision_model.", "v."), ("encoder.layers.", "blk."), ("embeddings.class_embedding", "class_embd"),
+    ("embeddings.patch_embedding", "patch_embd"), ("embeddings.position_embedding", "position_embd"),
+    ("pre_layrnorm", "pre_ln"), ("post_layernorm", "post_ln"), ("layer_norm", "ln"), ("self_attn.out_proj", "attn_out"),
+    ("self_attn.", "attn_"), ("_proj", ""), ("multi_modal_projector.linear_1", "mm.0"),
+    ("multi_modal_projector.linear_2", "mm.2"),
+)
+
+
+def tower_name(name, swapped):
+    """llama.cpp's name; its old converter called the MLP's first layer ffn_down."""
+    for source, target in TOWER_NAMES:
+        name = name.replace(source, target)
+    first, second = ("ffn_down", "ffn_up") if swapped else ("ffn_up", "ffn_down")
+    return name.replace("mlp.fc1", first).replace("mlp.fc2", second)
+
+
+def tower_keys(config, n_layers):
+    keys = [("general.architecture", STRING, "clip"), ("clip.has_vision_encoder", BOOL, True),
+            ("clip.has_llava_projector", BOOL, True), ("clip.projector_type", STRING, "mlp"),
+            ("clip.use_gelu", BOOL, config.get("hidden_act") == "gelu"), ("clip.vision.block_count", U32, n_layers),
+            ("clip.vision.feature_layer", I32, [n_layers]),
+            ("clip.vision.attention.layer_norm_epsilon", F32, config.get("layer_norm_eps", 1e-5)),
+            ("clip.vision.image_mean", F32, [0.48145466, 0.4578275, 0.40821073]),
+            ("clip.vision.image_std", F32, [0.26862954, 0.26130258, 0.27577711])]
+    for name, source in (("image_size", "image_size"), ("patch_size", "patch_size"),
+                         ("embedding_length", "hidden_size"), ("feed_forward_length", "intermediate_size"),
+                         ("attention.head_count", "num_attention_heads")):
+        keys.append(("clip.vision." + name, U32, config[source]))
     return keys
