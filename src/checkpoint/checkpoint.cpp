@@ -9,6 +9,7 @@
 #include "checkpoint/config_files.h"
 #include "checkpoint/directory.h"
 #include "checkpoint/family.h"
+#include "checkpoint/open_gguf.h"
 #include "checkpoint/quantisation.h"
 #include "checkpoint/separate_tower.h"
 #include "checkpoint/tensor_names.h"
@@ -72,31 +73,6 @@ bool is_within_layers(const CanonicalName& tensor, const Json& config) {
   return !n_layers || *tensor.layer < n_layers->get<std::int64_t>();
 }
 
-void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource& stored,
-                const std::string& file) {
-  const std::string& name = stored.entry.name;
-  std::optional<std::string> unused;
-  bool used = false;
-  for (CanonicalTensor& tensor : canonical_tensors(family, stored, checkpoint.config, file)) {
-    if (!is_within_layers(tensor.name, checkpoint.config)) continue;
-    unused = reason_unused(family, tensor.name, checkpoint.config);
-    if (unused) continue;
-    used = true;
-    const auto [place, is_new] = checkpoint.tensors.emplace(tensor.name.name, std::move(tensor.source));
-    if (!is_new) {
-      fail(ErrorCode::model, "{}: the tensors {} and {} are both {}", checkpoint.directory.string(),
-           printable(place->second.entry.name), printable(name), place->first);
-    }
-  }
-  if (used) return;
-  const auto reason = unused ? unused : reason_to_ignore(family, name);
-  if (reason) {
-    checkpoint.ignored.push_back({stored.entry, *reason});
-  } else {
-    checkpoint.unknown.push_back(stored.entry);
-  }
-}
-
 void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& directory,
                  const std::optional<Quantisation>& quantisation) {
   std::vector<TensorSource> stored;
@@ -143,8 +119,34 @@ void settle_tied_embeddings(Checkpoint& checkpoint) {
 
 }  // namespace
 
+void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource& stored,
+                const std::string& file) {
+  const std::string& name = stored.entry.name;
+  std::optional<std::string> unused;
+  bool used = false;
+  for (CanonicalTensor& tensor : canonical_tensors(family, stored, checkpoint.config, file)) {
+    if (!is_within_layers(tensor.name, checkpoint.config)) continue;
+    unused = reason_unused(family, tensor.name, checkpoint.config);
+    if (unused) continue;
+    used = true;
+    const auto [place, is_new] = checkpoint.tensors.emplace(tensor.name.name, std::move(tensor.source));
+    if (!is_new) {
+      fail(ErrorCode::model, "{}: the tensors {} and {} are both {}", checkpoint.directory.string(),
+           printable(place->second.entry.name), printable(name), place->first);
+    }
+  }
+  if (used) return;
+  const auto reason = unused ? unused : reason_to_ignore(family, name);
+  if (reason) {
+    checkpoint.ignored.push_back({stored.entry, *reason});
+  } else {
+    checkpoint.unknown.push_back(stored.entry);
+  }
+}
+
 Checkpoint open_checkpoint(const fs::path& directory) {
   try {
+    if (fs::is_regular_file(directory) && directory.extension() == ".gguf") return open_gguf(directory);
     check_is_directory(directory);
     if (fs::is_empty(directory)) {
       fail(ErrorCode::model, "{}: the directory is empty, expected a model", directory.string());

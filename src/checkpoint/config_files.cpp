@@ -62,12 +62,18 @@ std::string broken_condition(ConfigFiles& files, const std::map<std::string, Jso
 
 /// The names under which config.json presents itself, by the list of a family that they are looked up in.
 struct Identity {
-  const char* key;  // "architectures" or "model_type"
+  const char* key;  // "architectures", "model_type" or "general.architecture"
   std::vector<std::string> names;
   std::vector<std::string> Family::*known;
 };
 
 Identity identify(ConfigFiles& files) {
+  const auto gguf = files.find("general.architecture");
+  if (gguf.value && gguf.value->is_string()) {
+    return {"general.architecture",
+            {printable(gguf.value->get_ref<const std::string&>())},
+            &Family::gguf_architectures};
+  }
   const auto architectures = files.find("architectures");
   if (architectures.value) {
     std::vector<std::string> names;
@@ -126,7 +132,7 @@ ConfigFiles::Found ConfigFiles::find(const std::string& source) {
   }
   const Json* value = find_json(json, key);
   const bool is_null = value && value->is_null();
-  return {is_null ? nullptr : value, (directory_ / file).string(), key, is_null};
+  return {is_null ? nullptr : value, path_of(file), key, is_null};
 }
 
 void ConfigFiles::supply(const std::string& key, const Json& value) {

@@ -30,10 +30,14 @@ class ConfigFiles {
   void supply(const std::string& key, const Json& value);
 
   const std::filesystem::path& directory() const { return directory_; }
-  std::string config_path() const { return (directory_ / "config.json").string(); }
+  std::string config_path() const { return path_of("config.json"); }
 
  private:
   const Json& load(const std::string& name);
+  /// For messages: what is not on disk has the label's name.
+  std::string path_of(const std::string& name) const {
+    return on_disk_ ? (directory_ / name).string() : directory_.string();
+  }
 
   std::filesystem::path directory_;
   std::map<std::string, Json> files_;

@@ -138,7 +138,7 @@ void check_is_directory(const fs::path& directory) {
     fail(ErrorCode::model, "{}: is not there, expected a model directory", directory.string());
   }
   if (!fs::is_directory(status)) {
-    fail(ErrorCode::model, "{}: is a file, expected a model directory", directory.string());
+    fail(ErrorCode::model, "{}: is a file, expected a model directory or a .gguf file", directory.string());
   }
   fs::directory_iterator readable(directory, error);
   if (error) fail(ErrorCode::model, "{}: cannot be read: {}", directory.string(), error.message());

@@ -60,8 +60,9 @@ ConfigRule parse_rule(const Json& json, const Prefixes& prefixes, std::string_vi
 }
 
 SplitRule parse_split(const Json& json, std::string_view where) {
-  check_keys(json, {"parts", "groups"}, where);
+  check_keys(json, {"parts", "groups", "halves_in_turns"}, where);
   SplitRule rule;
+  rule.halves_in_turns = json.value("halves_in_turns", "");
   rule.groups = json.value("groups", "");
   for (const Json& part : json.at("parts")) {
     check_keys(part, {"tensor", "rows"}, where);
@@ -124,8 +125,9 @@ Family parse_family(const Json& json, const std::map<std::string, Json>& blocks,
   Family family;
   family.name = json.at("name");
   const Json& match = json.at("match");
-  check_keys(match, {"architectures", "model_type", "where"}, where);
-  family.architectures = match.at("architectures").get<Strings>();
+  check_keys(match, {"architectures", "model_type", "gguf", "where"}, where);
+  family.architectures = match.value("architectures", Strings{});
+  family.gguf_architectures = match.value("gguf", Strings{});
   family.model_types = match.value("model_type", Strings{});
   family.where = match.value("where", std::map<std::string, Json>{});
 

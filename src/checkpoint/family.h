@@ -33,6 +33,9 @@ struct SplitRule {
   };
   std::vector<Part> parts;  ///< in the order of their rows
   std::string groups;  ///< a canonical number: of groups that each hold a share of every part; empty: one
+  /// A canonical number: so many rows are a head, whose two halves are stored in turns (row 0 of one, row 0
+  /// of the other, row 1 ...); empty: rows are in order.
+  std::string halves_in_turns;
 };
 
 /// Canonical tensors that the computation does not need, given the configuration.
@@ -47,6 +50,7 @@ struct Family {
   std::string name;
   std::vector<std::string> architectures;
   std::vector<std::string> model_types;
+  std::vector<std::string> gguf_architectures;  ///< general.architecture of GGUF files
   std::map<std::string, Json> where;         ///< source key -> allowed values; else the family does not match
   std::map<std::string, Json> require;       ///< source key -> allowed values; else the checkpoint is refused
   std::map<std::string, ConfigRule> config;  ///< by canonical key

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/file_write.h"
+#include "tensor/blocks.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -19,10 +22,17 @@ namespace galago::checkpoint {
 /// without any promise of alignment.
 struct TensorEntry {
   std::string name;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  ///< of a tensor in blocks: what its weights become where nothing else is asked
   Shape shape;
   Bytes offset = 0;  ///< from the start of the file
   Bytes bytes = 0;
+  std::optional<BlockType> block = std::nullopt;  ///< rows are stored in these, each in whole ones
+
+  /// Bytes of `elements` neighbours, which fill whole blocks where there are any.
+  Bytes bytes_of(std::int64_t elements) const {
+    return block ? stored_bytes(*block, elements) : static_cast<Bytes>(elements) * size_of(dtype);
+  }
+  std::string_view stored_as() const { return block ? name_of(*block) : name_of(dtype); }
 };
 
 /// Checks the header of a whole file in memory and lists its tensors in the order of their bytes; `file_name`

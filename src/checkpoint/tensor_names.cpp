@@ -56,6 +56,19 @@ std::int64_t product(const std::vector<std::string>& keys, const Json& config) {
   return result;
 }
 
+/// The rows of a run in order, or head by head, first half before second, where a head's halves are stored in
+/// turns.
+void add_rows(TensorSource& source, const RowRun& run, std::int64_t head) {
+  if (head < 2 || head % 2 != 0 || run.count % head != 0) {
+    source.rows.push_back(run);
+    return;
+  }
+  for (std::int64_t first = run.first; first < run.first + run.count; first += head) {
+    source.rows.push_back({first, head / 2, 2});
+    source.rows.push_back({first + 1, head / 2, 2});
+  }
+}
+
 std::vector<CanonicalTensor> split_rows(const Match<SplitRule>& match, const TensorSource& stored,
                                         const Json& config, const std::string& file) {
   const std::int64_t groups = match.rule->groups.empty() ? 1 : product({match.rule->groups}, config);
@@ -75,6 +88,8 @@ std::vector<CanonicalTensor> split_rows(const Match<SplitRule>& match, const Ten
     fail(ErrorCode::model, "{}: tensor {} has shape {}, the configuration asks for {} rows", file,
          printable(stored.entry.name), shape.to_string(), total);
   }
+  const std::string& halves = match.rule->halves_in_turns;
+  const std::int64_t head = halves.empty() ? 0 : product({halves}, config);
   std::vector<CanonicalTensor> tensors;
   std::int64_t first = 0;
   for (std::size_t i = 0; i < shares.size(); ++i) {
@@ -82,7 +97,7 @@ std::vector<CanonicalTensor> split_rows(const Match<SplitRule>& match, const Ten
     tensor.source.shape = {shares[i] * groups};
     for (std::size_t d = 1; d < shape.rank(); ++d) tensor.source.shape.append(shape[d]);
     for (std::int64_t group = 0; group < groups; ++group) {
-      tensor.source.rows.push_back({group * (total / groups) + first, shares[i]});
+      add_rows(tensor.source, {group * (total / groups) + first, shares[i]}, head);
     }
     first += shares[i];
     tensors.push_back(std::move(tensor));

@@ -14,6 +14,7 @@
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
 #include "runtime/model_path.h"
+#include "runtime/model_tokenizer.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
@@ -141,7 +142,7 @@ struct TextTokenizer::State {
 };
 
 TextTokenizer::TextTokenizer(const std::filesystem::path& model)
-    : state_(new State{text::load_tokenizer(runtime::model_path(model))}) {}
+    : state_(new State{runtime::load_model_tokenizer(runtime::model_path(model))}) {}
 TextTokenizer::~TextTokenizer() = default;
 
 std::vector<std::int32_t> TextTokenizer::encode(std::string_view text, SpecialTokens special) const {

@@ -17,7 +17,7 @@ namespace {
 
 InspectedTensor inspected(const checkpoint::TensorEntry& entry, const std::string& canonical,
                           const std::string& note) {
-  InspectedTensor tensor{entry.name, canonical, std::string(name_of(entry.dtype)), {}, entry.bytes, note};
+  InspectedTensor tensor{entry.name, canonical, std::string(entry.stored_as()), {}, entry.bytes, note};
   for (std::size_t i = 0; i < entry.shape.rank(); ++i) tensor.shape.push_back(entry.shape[i]);
   return tensor;
 }

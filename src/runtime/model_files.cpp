@@ -4,6 +4,7 @@
 
 #include "base/fail.h"
 #include "base/json.h"
+#include "runtime/model_tokenizer.h"
 
 namespace galago::runtime {
 namespace {
@@ -166,7 +167,7 @@ Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
 ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format) {
   const std::string model = directory.string();
   Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory));
-  text::Tokenizer tokenizer = text::load_tokenizer(directory);
+  text::Tokenizer tokenizer = load_model_tokenizer(directory);
   ChatChoice chat = choose_chat_format(chat_format, blueprint.checkpoint.config, directory,
                                        text::find_chat_template(directory));
   ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}};

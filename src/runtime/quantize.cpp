@@ -16,6 +16,7 @@
 #include "galago/engine.h"
 #include "model/description.h"
 #include "runtime/configuration.h"
+#include "runtime/model_path.h"
 #include "runtime/network.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
@@ -201,7 +202,7 @@ void quantize_model(const QuantizeOptions& options, const std::function<void(std
   if (options.precision != Precision::int8 && options.precision != Precision::int4) {
     fail(ErrorCode::usage, "a model is quantised to int8 or int4, another precision was asked for");
   }
-  const fs::path model = options.model.empty() ? demo_model() : options.model;
+  const fs::path model = runtime::model_path(options.model);
   if (fs::exists(options.out)) {
     fail(ErrorCode::usage, "{}: exists already, expected the name of a new directory", options.out.string());
   }

@@ -13,12 +13,20 @@
 namespace galago::runtime {
 namespace {
 
-// Elements converted at once (but whole rows, where they become groups); large enough that reading is
-// sequential, small beside any model.
+// Elements converted at once (but whole rows, where they become groups), whole blocks of any type; large
+// enough that reading is sequential, small beside any model.
 constexpr std::int64_t staged_elements = 256 * 1024;
 
 std::string file_of(const checkpoint::Checkpoint& checkpoint, const checkpoint::TensorSource& source) {
   return checkpoint.files[source.file].path().string();
+}
+
+void widen(const checkpoint::TensorEntry& entry, std::span<const std::byte> stored, std::span<float> to) {
+  if (entry.block) {
+    decode_blocks(*entry.block, stored, to);
+  } else {
+    to_f32(entry.dtype, stored, to);
+  }
 }
 
 /// Calls use(first, count) for runs of at most `batch` neighbouring rows of the stored matrix, in the order
@@ -158,10 +166,10 @@ void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtyp
   // The same bytes are staged whatever the rows, so the plan needs no look at them.
   const memory::Scope scope(arena_.region(memory::RegionId::staging));
   Staging staging;
-  if (source.entry.dtype != dtype) {
+  if (source.entry.block || source.entry.dtype != dtype) {
     staging.elements = std::min(n, staged_elements);
     staging.stored = arena_.array<std::byte>(
-        memory::RegionId::staging, staging.elements * static_cast<std::int64_t>(size_of(source.entry.dtype)));
+        memory::RegionId::staging, static_cast<std::int64_t>(source.entry.bytes_of(staging.elements)));
     staging.wide = arena_.array<float>(memory::RegionId::staging, staging.elements);
   }
   if (to == nullptr) return;
@@ -192,17 +200,15 @@ void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Gr
   const std::int64_t cols = source.shape.elements() / source.shape[0];
   const Bytes row_bytes = WeightFormat(format).row_bytes(cols);
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
-  const Bytes width = size_of(source.entry.dtype);
   const memory::Scope scope(arena_.region(memory::RegionId::staging));
-  std::byte* stored =
-      arena_.array<std::byte>(memory::RegionId::staging, batch * cols * static_cast<std::int64_t>(width));
+  std::byte* stored = arena_.array<std::byte>(memory::RegionId::staging,
+                                              static_cast<std::int64_t>(source.entry.bytes_of(batch * cols)));
   float* wide = arena_.array<float>(memory::RegionId::staging, batch * cols);
   if (to == nullptr) return;
   for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
-    const auto n = static_cast<std::size_t>(count * cols);
-    const std::span<std::byte> part(stored, n * width);
+    const std::span<std::byte> part(stored, source.entry.bytes_of(count * cols));
     read_stored(source, first * cols, part);
-    to_f32(source.entry.dtype, part, {wide, n});
+    widen(source.entry, part, {wide, static_cast<std::size_t>(count * cols)});
     for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
       round_row(source, format, {wide + i * cols, static_cast<std::size_t>(cols)}, {to, row_bytes});
     }
@@ -256,24 +262,24 @@ void WeightLoader::read_stored(const checkpoint::TensorSource& source, std::int6
     const std::uint64_t seed = std::hash<std::string>()(entry.name) + static_cast<std::uint64_t>(first);
     invent_values(entry.shape, entry.dtype, seed, to);
   } else {
-    files_[source.file].read(entry.offset + static_cast<Bytes>(first) * size_of(entry.dtype), to);
+    files_[source.file].read(entry.offset + entry.bytes_of(first), to);
   }
 }
 
 void WeightLoader::read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
                                  const Staging& staging, std::byte* to) {
-  const Bytes width = size_of(source.entry.dtype);
+  const checkpoint::TensorEntry& entry = source.entry;
   if (staging.stored == nullptr) {
-    read_stored(source, elements.first, {to, static_cast<Bytes>(elements.count) * width});
+    read_stored(source, elements.first, {to, entry.bytes_of(elements.count)});
     return;
   }
   for (std::int64_t done = 0; done < elements.count; done += staging.elements) {
-    const auto count = static_cast<std::size_t>(std::min(staging.elements, elements.count - done));
-    const std::span<std::byte> part(staging.stored, count * width);
+    const std::int64_t count = std::min(staging.elements, elements.count - done);
+    const std::span<std::byte> part(staging.stored, entry.bytes_of(count));
+    const std::span<float> wide(staging.wide, static_cast<std::size_t>(count));
     read_stored(source, elements.first + done, part);
-    to_f32(source.entry.dtype, part, {staging.wide, count});
-    from_f32(dtype, {staging.wide, count},
-             {to + static_cast<Bytes>(done) * size_of(dtype), count * size_of(dtype)});
+    widen(entry, part, wide);
+    from_f32(dtype, wide, {to + static_cast<Bytes>(done) * size_of(dtype), wide.size() * size_of(dtype)});
   }
 }
 

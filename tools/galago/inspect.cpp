@@ -55,8 +55,8 @@ void add_inspect(CLI::App& app, Run& run) {
   command
       ->add_option_function<std::string>(
           "model,-m,--model", [options](const std::string& directory) { options->model = directory; },
-          "Checkpoint directory; without it, the demo model")
-      ->type_name("DIR");
+          "Checkpoint directory or GGUF file; without it, the demo model")
+      ->type_name("MODEL");
   command->callback([&run, options] { run = [options] { return run_inspect(*options); }; });
 }
 

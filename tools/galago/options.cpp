@@ -41,7 +41,8 @@ void add_model_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
           "-m,--model", [&options](const std::string& model) { options.model = model; },
-          "A model's directory, or its name in the Hugging Face cache (org/name) or Ollama's store "
+          "A model's directory or GGUF file, or its name in the Hugging Face cache (org/name) or Ollama's "
+          "store "
           "(name:tag); "
           "without it, the demo model")
       ->type_name("MODEL");
