@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "base/fail.h"
+#include "base/json.h"
 #include "base/printable.h"
 #include "checkpoint/packing.h"
 #include "checkpoint/quantisation.h"
@@ -209,6 +210,7 @@ class Joiner {
     } else {
       add(packing, take(at, name + ".absmax", DType::f32, {n_blocks}));
     }
+    packing.rounded_to = rounded_type(state, *described);
     // Blocks run over the flattened matrix: rows hold whole parts of them where both have a divisor of ours.
     std::int32_t kept = group_within(group);
     while (kept != 0 && cols % kept != 0) kept = kept == 16 ? 0 : kept / 2;
@@ -218,6 +220,14 @@ class Joiner {
       packing.format = DType::f16;
     }
     return finish(name, rows, cols, std::move(packing));
+  }
+
+  DType rounded_type(const Json& state, const TensorSource& described) const {
+    const Json* type = find_json(state, "dtype");
+    if (type == nullptr || *type == "float32") return DType::f32;
+    if (*type == "float16") return DType::f16;
+    if (*type == "bfloat16") return DType::bf16;
+    refuse(described, "its dtype is {}, expected float32, float16 or bfloat16", describe_json(*type));
   }
 
   void check_table(const TensorSource& table) const {

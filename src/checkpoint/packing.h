@@ -37,6 +37,7 @@ struct Packing {
   int zero_bias = 0;              ///< what GPTQ's stored zero points lack
   std::int64_t nested_group = 0;  ///< NF4: blocks that share a nested_absmax; 0: absmax is plain
   float absmax_offset = 0;
+  DType rounded_to = DType::f32;  ///< NF4: the type whose values bitsandbytes computes with
   WeightFormat format;  ///< what a row is in memory: grouped without loss, or else the type to decode to
   std::vector<StoredTensor> parts;  ///< in the order above
 

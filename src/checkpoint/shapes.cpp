@@ -78,6 +78,9 @@ Checkpoint open_shape(const KnownShape& shape) {
   checkpoint.family = family.name;
   checkpoint.directory = label;
   checkpoint.config = canonical_config(files, family);
+  // There are no tensors that could tell whether the output is tied to the embeddings.
+  Json& tied = checkpoint.config["decoder"]["tied_embeddings"];
+  if (tied.is_null()) tied = false;
   return checkpoint;
 }
 

@@ -24,6 +24,11 @@ struct Scaled {
   int zero;
 };
 
+float rounded(DType type, float value) {
+  if (type == DType::f16) return f16_to_f32(f32_to_f16(value));
+  return type == DType::bf16 ? bf16_to_f32(f32_to_bf16(value)) : value;
+}
+
 /// Quants of one row, whatever packed them.
 class RowReader {
  public:
@@ -153,7 +158,7 @@ void unpack_values(const Packing& packing, PartBytes parts, std::int64_t row, st
     const Scaled scaled = reader.scaled(static_cast<std::int64_t>(i));
     const float value = packing.kind == Packing::Kind::nf4 ? table[static_cast<std::size_t>(quant)]
                                                            : static_cast<float>(quant - scaled.zero);
-    to[i] = scaled.scale * value;
+    to[i] = rounded(packing.rounded_to, scaled.scale * value);
   }
 }
 

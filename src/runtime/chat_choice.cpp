@@ -4,6 +4,9 @@
 
 #include <vector>
 
+#include "base/fail.h"
+#include "base/printable.h"
+
 namespace galago::runtime {
 namespace {
 
@@ -28,7 +31,12 @@ ChatChoice choose_chat_format(const std::string& asked, const Json& config,
     return text::chat_format(name, model_names(config, directory));
   };
   if (!asked.empty()) return {named(asked), "", ""};
-  text::ChatFormat own = named(get_string(config, "chat", directory.string()));
+  const std::string own_name = get_string(config, "chat", directory.string());
+  if (!text::is_chat_format(own_name)) {
+    fail(ErrorCode::model, "{}: asks for the chat format \"{}\", expected one of {}", directory.string(),
+         printable(own_name), text::known_chat_formats());
+  }
+  text::ChatFormat own = named(own_name);
   if (!found || own.defined_in_code()) return {std::move(own), "", ""};
   if (const auto known = text::format_of_template(found->jinja)) return {named(*known), "", ""};
   const std::string unknown = fmt::format("{}: this chat_template is none of the known ones", found->file);

@@ -170,7 +170,7 @@ ModelFiles open_model(const std::filesystem::path& directory, const std::string&
   text::Tokenizer tokenizer = load_model_tokenizer(directory);
   ChatChoice chat = choose_chat_format(chat_format, blueprint.checkpoint.config, directory,
                                        text::find_chat_template(directory));
-  ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}};
+  ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}, {}};
   files.image_token = image_token(files, files.tokenizer, model);
   files.image_text = image_text(files.checkpoint.config, model);
   files.end_tokens = end_tokens(files.checkpoint.config, files.tokenizer);

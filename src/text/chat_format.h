@@ -83,4 +83,7 @@ std::optional<std::string> format_of_template(std::string_view jinja);
 /// "none, llava_v1, ..."
 std::string known_chat_formats();
 
+/// Whether models/chat_formats.json has this name.
+bool is_chat_format(const std::string& name);
+
 }  // namespace galago::text

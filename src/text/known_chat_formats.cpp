@@ -56,6 +56,10 @@ std::string known_chat_formats() {
   return known;
 }
 
+bool is_chat_format(const std::string& name) {
+  return formats().contains(name);
+}
+
 ChatFormat chat_format(const std::string& name, const std::vector<std::string>& model_names) {
   const auto found = formats().find(name);
   if (found == formats().end()) {

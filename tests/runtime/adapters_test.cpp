@@ -7,6 +7,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "checkpoint/scratch.h"
 #include "runtime/executor.h"
+#include "runtime/pictures.h"
 #include "runtime/planner.h"
 #include "support/random.h"
 
@@ -51,7 +52,8 @@ TEST_F(Adapters, TakeWhatWasPlannedWhicheverIsUsed) {
   options.context = 32;
   options.prefill_chunk = 32;
   const auto backend = backend::make_cpu_backend(2);
-  const Configuration configuration = configure(options, files_.description, 0);
+  const Configuration configuration =
+      configure(options, files_.description, {0, largest_picture(files_, std::nullopt)});
   const memory::RegionSizes plan = rehearse(files_, configuration, *backend).regions;
   std::vector<std::vector<float>> logits;
   for (const std::optional<std::size_t> adapter :
@@ -90,7 +92,8 @@ TEST_F(Adapters, OfOneNameAreRefused) {
 TEST_F(Adapters, WhoseFactorsDoNotFitTheBaseAreRefusedByAPlan) {
   files_.checkpoint.tensors.at("lora.0.decoder.1.attn.v.a").shape = {2, 64};
   const auto backend = backend::make_cpu_backend(1);
-  const Configuration configuration = configure({}, files_.description, 0);
+  const Configuration configuration =
+      configure({}, files_.description, {0, largest_picture(files_, std::nullopt)});
   test::expect_says(test::error_of(ErrorCode::model, [&] { rehearse(files_, configuration, *backend); }),
                     "v_proj.lora_A");
 }

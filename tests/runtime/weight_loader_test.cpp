@@ -103,7 +103,9 @@ TEST(StorageFormat, LeavesWhatIsStoredInAsFewBits) {
   const Grouped eight{8, 32, DType::f16, GroupOffset::none};
   checkpoint::Packing packing;
   packing.format = four;
-  TensorSource packed{0, {}, {8, 64}, {}, std::make_shared<const checkpoint::Packing>(packing)};
+  TensorSource packed;
+  packed.shape = {8, 64};
+  packed.packing = std::make_shared<const checkpoint::Packing>(packing);
   EXPECT_EQ(storage_format(std::nullopt, packed), WeightFormat(four));
   EXPECT_EQ(storage_format(WeightFormat(eight), packed), WeightFormat(four));
   EXPECT_EQ(storage_format(WeightFormat(DType::f32), packed), WeightFormat(DType::f32));

@@ -163,8 +163,8 @@ TOWER_NAMES = (
     ("vision_tower.vision_model.", "v."), ("encoder.layers.", "blk."), ("embeddings.class_embedding", "class_embd"),
     ("embeddings.patch_embedding", "patch_embd"), ("embeddings.position_embedding", "position_embd"),
     ("pre_layrnorm", "pre_ln"), ("post_layernorm", "post_ln"), ("layer_norm", "ln"), ("self_attn.out_proj", "attn_out"),
-    ("self_attn.", "attn_"), ("_proj", ""), ("multi_modal_projector.linear_1", "mm.0"),
-    ("multi_modal_projector.linear_2", "mm.2"),
+    ("multi_modal_projector.linear_1", "mm.0"), ("multi_modal_projector.linear_2", "mm.2"),
+    ("self_attn.", "attn_"), ("_proj", ""),
 )
 
 

@@ -104,7 +104,7 @@ def pack_nf4(name, weight, double):
     blocks = weight.reshape(-1, NF4_BLOCK)
     absmax = blocks.abs().amax(1)
     state = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": "float16", "shape": list(weight.shape)}
-    tensors = {f"{name}.quant_map": NF4}
+    tensors = {f"{name}.quant_map": NF4.clone()}
     if double:
         offset = absmax.mean()
         padded = torch.nn.functional.pad(absmax - offset, (0, -len(absmax) % NESTED_BLOCK)).reshape(-1, NESTED_BLOCK)
