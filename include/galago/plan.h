@@ -25,7 +25,8 @@ struct PhasePlan {
   double seconds;
 };
 
-/// Ceilings of the machine, measured when the plan is made, and what the kernels are built for.
+/// Ceilings of the machine, measured by plan_model() (0 in Engine::plan(), as are the phases' times), and
+/// what the kernels are built for.
 struct MachineCeilings {
   double flops_per_second = 0;
   double bytes_per_second = 0;

@@ -63,15 +63,20 @@ struct Prepared {
 }  // namespace
 
 Plan plan_model(const EngineOptions& options) {
-  if (options.shape.empty()) return Prepared(options).plan;
+  if (options.shape.empty()) {
+    Prepared prepared(options);
+    runtime::time_phases(prepared.plan, prepared.rehearsal, *prepared.backend);
+    return prepared.plan;
+  }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
   runtime::limit_tiles(options, model);
   const std::unique_ptr<backend::Backend> backend = runtime::open_backend(options);
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};
   const runtime::Configuration configuration = runtime::configure(options, model.description, demand);
-  Plan plan = runtime::describe_plan(model, configuration, *backend,
-                                     runtime::rehearse(model, configuration, *backend));
+  const runtime::Rehearsal rehearsal = runtime::rehearse(model, configuration, *backend);
+  Plan plan = runtime::describe_plan(model, configuration, *backend, rehearsal);
+  runtime::time_phases(plan, rehearsal, *backend);
   if (options.memory_limit > 0) runtime::check_fits(plan, options.memory_limit);
   return plan;
 }

@@ -11,16 +11,9 @@ namespace {
 
 using memory::RegionId;
 
-PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase,
-                         const MachineCeilings& ceilings) {
-  PhasePlan plan{std::string(name_of(phase)), 0, 0, 0, 0};
-  const auto& costs = ledger.costs[static_cast<std::size_t>(phase)];
-  for (const backend::Cost& cost : costs) plan.seconds += roofline_seconds(cost, ceilings);
+PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase) {
   const backend::Cost total = ledger.total(phase);
-  plan.flops = total.flops;
-  plan.bytes_read = total.bytes_read;
-  plan.bytes_written = total.bytes_written;
-  return plan;
+  return {std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
 }
 
 }  // namespace
@@ -59,13 +52,25 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   }
   plan.regions.push_back({"runtime", runtime_bytes(), "the program, its libraries, the tokenizer"});
   for (const RegionPlan& region : plan.regions) plan.peak_bytes += region.bytes;
-  plan.ceilings = measure_ceilings(backend);
   if (configuration.with_pictures) {
-    plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::encode, plan.ceilings));
+    plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::encode));
   }
-  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::prefill, plan.ceilings));
-  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::decode, plan.ceilings));
+  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::prefill));
+  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::decode));
   return plan;
+}
+
+void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backend) {
+  plan.ceilings = measure_ceilings(backend);
+  for (PhasePlan& phase : plan.phases) {
+    for (const backend::Phase id :
+         {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
+      if (phase.name != name_of(id)) continue;
+      for (const backend::Cost& cost : rehearsal.ledger.costs[static_cast<std::size_t>(id)]) {
+        phase.seconds += roofline_seconds(cost, plan.ceilings);
+      }
+    }
+  }
 }
 
 void check_fits(const Plan& plan, std::uint64_t limit) {

@@ -25,6 +25,10 @@ Bytes runtime_bytes();
 Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
                    const Rehearsal& rehearsal);
 
+/// Measures the machine's ceilings and gives each phase its least time at them. Takes tens of MiB for a
+/// moment, so not for a process that then runs the model.
+void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backend);
+
 /// Throws Error{memory} when the plan is above `limit` bytes (0: what the machine has available).
 void check_fits(const Plan& plan, std::uint64_t limit);
 
