@@ -1,5 +1,6 @@
 // Finding the tensors that belong together and checking that they fit: nothing is unpacked here.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -231,7 +232,9 @@ class Joiner {
   }
 
   void check_table(const TensorSource& table) const {
-    if (std::memcmp(bytes(table).data(), values_of(Codebook::nf4).data(), 64) != 0) {
+    std::array<float, 16> stored{};
+    std::memcpy(stored.data(), bytes(table).data(), sizeof stored);
+    if (stored != values_of(Codebook::nf4)) {
       refuse(table, "is another table than NF4's");
     }
   }

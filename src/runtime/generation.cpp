@@ -284,8 +284,8 @@ Trace Generation::trace(const Request& request) {
         floats("pixel_values", {n_tiles, 3, tower.image_size, tower.image_size}, std::move(pixels)));
     result.push_back(
         floats("tower_features", {n_tiles, tower.features(), tower.hidden_size}, std::move(features)));
-    result.push_back(
-        floats("image_embeddings", embeddings_shape(n_tiles, embeddings.size()), std::move(embeddings)));
+    const std::vector<std::int64_t> shape = embeddings_shape(n_tiles, embeddings.size());
+    result.push_back(floats("image_embeddings", shape, std::move(embeddings)));
   }
   result.push_back(
       floats("logits", {static_cast<std::int64_t>(input_ids.size()), files_.description.decoder.vocab_size},

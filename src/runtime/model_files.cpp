@@ -84,7 +84,7 @@ void check_tokens(const Blueprint& files, const std::string& model) {
   constexpr std::int64_t most = 1 << 24;
   for (const vision::Size& picture : vision::largest_pictures(*files.image)) {
     const std::int64_t n_tiles = vision::plan_tiles(picture, *files.image).n_tiles();
-    if (n_tiles <= most / files.description.tokens_per_tile()) continue;
+    if (n_tiles * files.description.tokens_per_tile() <= most) continue;
     fail(ErrorCode::model, "{}: a picture of {} tiles with {} tokens each is beyond {} tokens", model,
          n_tiles, files.description.tokens_per_tile(), most);
   }

@@ -11,13 +11,16 @@ namespace {
 std::atomic<std::size_t> largest{0};
 constexpr std::size_t refused = std::size_t{1} << 30;
 
-void* counted(std::size_t bytes) {
+void* counted_or_null(std::size_t bytes) noexcept {
   std::size_t seen = largest.load(std::memory_order_relaxed);
   while (bytes > seen && !largest.compare_exchange_weak(seen, bytes, std::memory_order_relaxed)) {
   }
-  void* memory = bytes < refused ? std::malloc(bytes == 0 ? 1 : bytes) : nullptr;
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
+  return bytes < refused ? std::malloc(bytes == 0 ? 1 : bytes) : nullptr;
+}
+
+void* counted(std::size_t bytes) {
+  if (void* memory = counted_or_null(bytes)) return memory;
+  throw std::bad_alloc();
 }
 
 }  // namespace
@@ -37,6 +40,14 @@ void* operator new(std::size_t bytes) {
 }
 void* operator new[](std::size_t bytes) {
   return galago::fuzz::counted(bytes);
+}
+// The library's own temporary buffers (std::stable_sort) ask this way: all forms or none, since what one form
+// takes the plain delete gives back.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return galago::fuzz::counted_or_null(bytes);
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return galago::fuzz::counted_or_null(bytes);
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);
