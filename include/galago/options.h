@@ -15,8 +15,14 @@ namespace galago {
 enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 
 /// Storage type of keys and values. `automatic`: FP32 where the decoder's weights were asked for in FP32,
-/// else FP16.
-enum class KvPrecision { automatic, fp32, fp16 };
+/// else FP16. `int8` and `int4`: quantised as they are computed, in groups of 32 within a head
+/// (docs/formats.md).
+enum class KvPrecision { automatic, fp32, fp16, int8, int4 };
+
+/// What products with weights of 4 or 8 bits compute in on a CPU. `automatic`: activations are rounded to
+/// int8 in groups of 32 (docs/benchmarks/quantisation.md has what that costs). `fp32`: weights are widened,
+/// exact to rounding, and slower. Other weights: always FP32.
+enum class Compute { automatic, fp32 };
 
 /// Of a picture, in pixels.
 struct PictureSize {
@@ -51,6 +57,7 @@ struct EngineOptions {
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;
+  Compute compute = Compute::automatic;
   std::string device = "auto";  ///< "auto" or "cpu"
   int threads = 0;              ///< 0: one per core that the process may use
   std::int64_t context =

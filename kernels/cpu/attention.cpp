@@ -1,11 +1,15 @@
-// Attention with an online softmax (arXiv:2205.14135): four queries at a time over blocks of keys, no score
-// matrix.
+// Attention with an online softmax (arXiv:2205.14135), no score matrix. A few queries, as in decoding: four
+// at a time over blocks of keys that are read where they lie.
 #include <math.h>
 
+#include "kernels/cpu/attention_blocks.h"
 #include "kernels/cpu/element_types.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace galago::kernels::GALAGO_ISA {
+
+void attention_many(const Attention& op, float* scratch);
+
 namespace {
 
 constexpr int n_queries = 4;
@@ -111,22 +115,16 @@ void attend_block(Queries& queries, const KeyValues& block, std::int64_t positio
   add_values<Type>(queries, block, head_size, factors);
 }
 
-/// The block that begins at `position`, of at most `left` positions.
-KeyValues block_at(const Attention& op, std::int64_t position, std::int64_t left) {
-  KeyValues block = op.blocks;
-  const std::int64_t index = position / op.blocks.count;
-  const std::int64_t element_bytes = block.element == Element::f32 ? 4 : 2;
-  const std::int64_t offset =
-      op.pages != nullptr ? op.pages[index] * op.page_stride : position * block.stride * element_bytes;
-  block.keys = static_cast<const char*>(block.keys) + offset;
-  block.values = static_cast<const char*>(block.values) + offset;
-  block.count = left < block.count ? left : block.count;
-  return block;
-}
-
-/// Query number `index` of the rows asked for: rows first, heads of the group within them.
-const float* query_at(const Attention& op, std::int64_t index) {
-  return op.q + (op.first_row + index / op.group) * op.q_stride + index % op.group * op.head_size;
+/// The same positions in FP32, in scratch.
+KeyValues decode_block(const KeyValues& block, std::int64_t head_size, float* scratch) {
+  float* keys = scratch;
+  float* values = scratch + max_block_keys * head_size;
+  for (std::int64_t t = 0; t < block.count; ++t) {
+    const std::int64_t at = t * block.grouped->row_bytes;
+    decode(*block.grouped, static_cast<const char*>(block.keys) + at, keys + t * head_size, head_size);
+    decode(*block.grouped, static_cast<const char*>(block.values) + at, values + t * head_size, head_size);
+  }
+  return {keys, values, head_size, Element::f32, block.count};
 }
 
 void begin(Queries& queries, const Attention& op, std::int64_t first, std::int64_t count) {
@@ -139,16 +137,14 @@ void begin(Queries& queries, const Attention& op, std::int64_t first, std::int64
     }
     queries.highest[i] = -INFINITY;
     queries.total[i] = 0;
-    const std::int64_t row = op.first_row + (first + i) / op.group;
-    queries.limit[i] = taken ? op.first_limit + row * op.limit_step : 0;
-    queries.start[i] = op.window > 0 && queries.limit[i] > op.window ? queries.limit[i] - op.window : 0;
+    queries.limit[i] = taken ? seen_to(op, first + i) : 0;
+    queries.start[i] = taken ? seen_from(op, first + i) : 0;
   }
 }
 
 void finish(const Queries& queries, const Attention& op, std::int64_t first, std::int64_t count) {
   for (int i = 0; i < count; ++i) {
-    const std::int64_t index = first + i;
-    float* out = op.out + (op.first_row + index / op.group) * op.out_stride + index % op.group * op.head_size;
+    float* out = out_at(op, first + i);
     const float scale = 1.0F / queries.total[i];
     for (std::int64_t d = 0; d < op.head_size; ++d) out[d] = queries.out[i][d] * scale;
   }
@@ -156,9 +152,10 @@ void finish(const Queries& queries, const Attention& op, std::int64_t first, std
 
 }  // namespace
 
-void attention(const Attention& op) {
-  Queries queries;
+void attention(const Attention& op, float* scratch) {
   const std::int64_t total = op.n_rows * op.group;
+  if (total > few_queries) return attention_many(op, scratch);
+  Queries queries;
   for (std::int64_t first = 0; first < total; first += n_queries) {
     const std::int64_t count = total - first < n_queries ? total - first : n_queries;
     begin(queries, op, first, count);
@@ -166,7 +163,8 @@ void attention(const Attention& op) {
     // Blocks that lie before every query's window are not read. The first query's begins first.
     const std::int64_t begin_at = queries.start[0] / op.blocks.count * op.blocks.count;
     for (std::int64_t position = begin_at; position < end; position += op.blocks.count) {
-      const KeyValues block = block_at(op, position, end - position);
+      KeyValues block = block_at(op, position, end - position);
+      if (block.grouped != nullptr) block = decode_block(block, op.head_size, scratch);
       if (block.element == Element::f32) {
         attend_block<F32>(queries, block, position, op.head_size);
       } else {

@@ -26,6 +26,20 @@ struct GroupedRows {
   std::int64_t offsets_at;  // within a row
 };
 
+/// Rows of activations in int8: 32 neighbours share a scale.
+struct Int8Rows {
+  std::int8_t* quants;      // [m, stride], from -127 to 127
+  std::int64_t stride;      // k rounded up to whole chunks of 32; the filling is 0
+  float* scales;            // [m, stride / 32]
+  float* sums;              // [m, stride / sum_length]: scale * sum of the quants
+  std::int64_t sum_length;  // 16 or 32
+};
+
+/// Whether products of these weights with int8 activations exist.
+constexpr bool multiplies_int8(const GroupedRows& weights) {
+  return weights.codebook == nullptr;
+}
+
 /// y [m, n] = activation(x w^T + bias) + residual. With `up`: y = activation(x w^T) * (x up^T).
 struct Linear {
   const float* x;  // [m, k], x_stride floats from row to row
@@ -41,6 +55,7 @@ struct Linear {
   float* y;
   std::int64_t y_stride;
   const GroupedRows* grouped = nullptr;  // what w and up are instead of `element`s
+  const Int8Rows* int8 = nullptr;        // x in int8 to multiply with instead; only where multiplies_int8
 };
 
 /// Floats of scratch that one thread needs for Linear, whatever its shape.
@@ -59,13 +74,15 @@ struct Norm {
   std::int64_t y_stride;
 };
 
-/// Keys or values of consecutive positions: `stride` elements from one to the next.
+/// Keys and values of consecutive positions: `stride` elements from one to the next, or one grouped row after
+/// the other.
 struct KeyValues {
   const void* keys;
   const void* values;
   std::int64_t stride;
   Element element;
   std::int64_t count;
+  const GroupedRows* grouped = nullptr;  // what a position is instead of `element`s; only in pages
 };
 
 /// Longest run of positions in one KeyValues.
@@ -92,12 +109,28 @@ struct Attention {
   std::int64_t window = 0;    // each query sees the last `window` of its positions; 0: all of them
 };
 
+/// Queries (rows times group) of one call at most, so that they stay in the second-level cache; and up to how
+/// many read keys and values where they lie.
+inline constexpr std::int64_t max_queries = 96;
+inline constexpr std::int64_t few_queries = 8;
+/// Floats of scratch that one thread needs for calls of up to `n_queries` queries.
+constexpr std::int64_t attention_scratch_floats(std::int64_t n_queries, std::int64_t head_size,
+                                                bool grouped) {
+  if (n_queries <= few_queries) return grouped ? 2 * max_block_keys * head_size : 0;
+  const std::int64_t wide = (head_size + 31) / 32 * 32;  // the widest panel there is
+  return max_block_keys * (head_size + wide) + n_queries * (head_size + wide + max_block_keys + 32 + 2);
+}
+
 struct KernelTable {
   const char* name;
   void (*linear)(const Linear&, std::int64_t first_column, std::int64_t n_columns, float* scratch);
+  /// Rows [first_row, first_row + n_rows) of x [m, k] to int8.
+  void (*quantise)(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
+                   std::int64_t first_row, std::int64_t n_rows);
   void (*layer_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
   void (*rms_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
-  void (*attention)(const Attention&);
+  /// `scratch` holds attention_scratch_floats(n_rows * group, head_size, is grouped).
+  void (*attention)(const Attention&, float* scratch);
   /// x [n] in place, with cosines [n / 2] and sines [n / 2].
   void (*rope_head)(float* x, const float* table, std::int64_t head_size);
   /// to [n] = from [n], rounded to nearest even.

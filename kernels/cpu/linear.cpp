@@ -1,96 +1,99 @@
-// y = activation(x w^T + bias) + residual and the gated form, for weights in FP32, FP16 and BF16, summed in
-// FP32. Grouped weights: linear_grouped.cpp.
-#include "kernels/cpu/element_types.h"
-#include "kernels/cpu/linear_blocks.h"
+// y = activation(x w^T + bias) + residual and the gated form, summed in FP32, for weights in any storage.
+//
+// A few rows: dot products along the weights' rows, which are read once, at the memory's speed. More rows:
+// panels of weight rows are widened and transposed into scratch, and micro_rows x panel results are kept in
+// registers.
+#include "kernels/cpu/panel.h"
+#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/weight_rows.h"
 
 namespace galago::kernels::GALAGO_ISA {
-
-void linear_grouped(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch);
-
 namespace {
 
-/// to [depth][panel] = the transposed first n_rows rows of w, columns [first, first + depth); missing
-/// rows are 0.
-template <class Type>
-void pack_panel(const typename Type::Storage* w, std::int64_t k, std::int64_t n_rows, std::int64_t depth,
-                float* to) {
-  for (std::int64_t j = 0; j < panel; ++j) {
-    if (j >= n_rows) {
-      for (std::int64_t d = 0; d < depth; ++d) to[d * panel + j] = 0;
-      continue;
-    }
-    const typename Type::Storage* row = w + j * k;
-    std::int64_t d = 0;
-    for (; d + width <= depth; d += width) {
-      float wide[width];
-      store(wide, Type::vector(row + d));
-      for (int i = 0; i < width; ++i) to[(d + i) * panel + j] = wide[i];
-    }
-    for (; d < depth; ++d) to[d * panel + j] = Type::scalar(row[d]);
+constexpr std::int64_t row_block = 512;  // of m: sums of a panel stay in the second-level cache
+constexpr std::int64_t few_rows = 3;
+static_assert(depth_block * panel + 2 * row_block * panel <= linear_scratch_floats);
+
+/// sums [rows][panel] of all of k for one panel of weight rows.
+void sum_panel(const Linear& op, const WeightRows& rows, const void* weights, PanelPart part, float* packed,
+               float* sums) {
+  for (std::int64_t i = 0; i < part.n_rows * panel; ++i) sums[i] = 0;
+  for (part.first = 0; part.first < op.k; part.first += depth_block) {
+    part.depth = op.k - part.first < depth_block ? op.k - part.first : depth_block;
+    rows.multiply(op, weights, part, packed, sums);
   }
 }
 
-/// Dot products of one row of x with four rows of w.
-template <class Type>
-void dot_four(const float* x, const typename Type::Storage* w, std::int64_t k, float* result) {
-  Vec sums[4][2];
-  for (auto& pair : sums) pair[0] = pair[1] = set1(0);
-  std::int64_t d = 0;
-  for (; d + 2 * width <= k; d += 2 * width) {
-    const Vec x0 = load(x + d);
-    const Vec x1 = load(x + d + width);
-    for (int j = 0; j < 4; ++j) {
-      sums[j][0] = fma(x0, Type::vector(w + j * k + d), sums[j][0]);
-      sums[j][1] = fma(x1, Type::vector(w + j * k + d + width), sums[j][1]);
+/// Finishes one row of a panel's sums: bias, activation, gate, residual. `up` is null unless gated.
+void finish_row(const Linear& op, std::int64_t row, std::int64_t column, std::int64_t n_columns, float* sums,
+                const float* up) {
+  for (std::int64_t j = 0; j < n_columns && op.bias != nullptr; ++j) sums[j] += op.bias[column + j];
+  if (op.activation != Activation::none) {
+    store(sums, activate(load(sums), op.activation));
+    store(sums + width, activate(load(sums + width), op.activation));
+  }
+  for (std::int64_t j = 0; j < n_columns && up != nullptr; ++j) sums[j] *= up[j];
+  float* y = op.y + row * op.y_stride + column;
+  if (op.residual == nullptr) {
+    for (std::int64_t j = 0; j < n_columns; ++j) y[j] = sums[j];
+    return;
+  }
+  const float* residual = op.residual + row * op.residual_stride + column;
+  for (std::int64_t j = 0; j < n_columns; ++j) y[j] = sums[j] + residual[j];
+}
+
+void many_rows(const Linear& op, const WeightRows& rows, std::int64_t first_column, std::int64_t end_column,
+               float* scratch) {
+  if (scratch == nullptr) __builtin_unreachable();  // the caller's contract, which analysers cannot see
+  float* packed = scratch;
+  float* sums = packed + depth_block * panel;
+  float* up_sums = sums + row_block * panel;
+  for (std::int64_t row = 0; row < op.m; row += row_block) {
+    const std::int64_t n_rows = op.m - row < row_block ? op.m - row : row_block;
+    for (std::int64_t column = first_column; column < end_column; column += panel) {
+      const std::int64_t n_columns = end_column - column < panel ? end_column - column : panel;
+      const PanelPart part{row, n_rows, column, n_columns, 0, 0};
+      sum_panel(op, rows, op.w, part, packed, sums);
+      if (op.up != nullptr) sum_panel(op, rows, op.up, part, packed, up_sums);
+      for (std::int64_t i = 0; i < n_rows; ++i) {
+        finish_row(op, row + i, column, n_columns, sums + i * panel,
+                   op.up != nullptr ? up_sums + i * panel : nullptr);
+      }
     }
   }
-  for (int j = 0; j < 4; ++j) result[j] = sum(add(sums[j][0], sums[j][1]));
-  for (; d < k; ++d) {
-    for (int j = 0; j < 4; ++j) result[j] += x[d] * Type::scalar(w[j * k + d]);
+}
+
+void some_rows(const Linear& op, const WeightRows& rows, std::int64_t first_column, std::int64_t end_column) {
+  for (std::int64_t column = first_column; column < end_column; column += panel) {
+    const std::int64_t n_columns = end_column - column < panel ? end_column - column : panel;
+    for (std::int64_t row = 0; row < op.m; ++row) {
+      float sums[panel] = {};
+      float up[panel] = {};
+      rows.dot(op, op.w, row, column, n_columns, sums);
+      if (op.up != nullptr) rows.dot(op, op.up, row, column, n_columns, up);
+      finish_row(op, row, column, n_columns, sums, op.up != nullptr ? up : nullptr);
+    }
   }
 }
 
-template <class Type>
-float dot_one(const float* x, const typename Type::Storage* w, std::int64_t k) {
-  Vec total = set1(0);
-  std::int64_t d = 0;
-  for (; d + width <= k; d += width) total = fma(load(x + d), Type::vector(w + d), total);
-  float result = sum(total);
-  for (; d < k; ++d) result += x[d] * Type::scalar(w[d]);
-  return result;
+WeightRows rows_for(const Linear& op) {
+  if (op.grouped == nullptr) return plain_rows(op.element);
+  return op.int8 != nullptr ? int8_rows(*op.grouped) : grouped_rows(*op.grouped);
 }
-
-/// Weight rows of k elements, one after the other.
-template <class Type>
-struct PlainRows {
-  std::int64_t k;
-
-  const typename Type::Storage* at(const void* weights, std::int64_t row) const {
-    return static_cast<const typename Type::Storage*>(weights) + row * k;
-  }
-  void pack(const void* weights, std::int64_t row, std::int64_t n_rows, std::int64_t first,
-            std::int64_t depth, float* to) const {
-    pack_panel<Type>(at(weights, row) + first, k, n_rows, depth, to);
-  }
-  void dot(const void* weights, const float* x, std::int64_t row, std::int64_t n_rows, float* sums) const {
-    const auto* w = at(weights, row);
-    std::int64_t j = 0;
-    for (; j + 4 <= n_rows; j += 4) dot_four<Type>(x, w + j * k, k, sums + j);
-    for (; j < n_rows; ++j) sums[j] = dot_one<Type>(x, w + j * k, k);
-  }
-};
 
 }  // namespace
 
+void multiply_panel(const Linear& op, const PanelPart& part, const float* packed, float* sums) {
+  multiply_panel(op.x + part.row * op.x_stride + part.first, op.x_stride, part.n_rows, packed, part.depth,
+                 sums);
+}
+
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch) {
-  if (op.grouped != nullptr) return linear_grouped(op, first_column, n_columns, scratch);
-  switch (op.element) {
-    case Element::f32:
-      return multiply(op, PlainRows<F32>{op.k}, first_column, n_columns, scratch);
-    case Element::f16:
-      return multiply(op, PlainRows<F16>{op.k}, first_column, n_columns, scratch);
-    case Element::bf16:
-      return multiply(op, PlainRows<Bf16>{op.k}, first_column, n_columns, scratch);
+  const WeightRows rows = rows_for(op);
+  if (op.m <= few_rows) {
+    some_rows(op, rows, first_column, first_column + n_columns);
+  } else {
+    many_rows(op, rows, first_column, first_column + n_columns, scratch);
   }
 }
 

@@ -1,6 +1,6 @@
-// Products with grouped weights, dequantised on the fly: dot products chunk by chunk for a few rows, packed
-// panels for more. Activations and sums are FP32.
-#include "kernels/cpu/linear_blocks.h"
+// Rows of grouped weights, dequantised on the fly. Activations and sums are FP32.
+#include "kernels/cpu/group_numbers.h"
+#include "kernels/cpu/weight_rows.h"
 
 namespace galago::kernels::GALAGO_ISA {
 namespace {
@@ -15,11 +15,6 @@ struct Group {
   int zero;
   float minimum;
 };
-
-GALAGO_INLINE float number_at(const std::uint8_t* at, Element element, std::int64_t index) {
-  if (element == Element::f16) return widen_f16(reinterpret_cast<const std::uint16_t*>(at)[index]);
-  return reinterpret_cast<const float*>(at)[index];
-}
 
 template <GroupOffset offset>
 Group group_at(const GroupedRows& format, const std::uint8_t* row, std::int64_t index) {
@@ -66,8 +61,16 @@ template <class Quants, GroupOffset offset, int parts>
 struct RowsOf {
   const GroupedRows& format;
   std::int64_t k;
+  int shift;  // a chunk's group is chunk >> shift
 
   static constexpr int part_vectors = chunk_vectors / parts;
+
+  RowsOf(const GroupedRows& grouped, std::int64_t columns)
+      : format(grouped),
+        k(columns),
+        shift(grouped.group == 128  ? 2
+              : grouped.group == 64 ? 1
+                                    : 0) {}
 
   const std::uint8_t* at(const void* weights, std::int64_t row) const {
     return static_cast<const std::uint8_t*>(weights) + row * format.row_bytes;
@@ -76,7 +79,7 @@ struct RowsOf {
   /// to [32] = a chunk of a row, dequantised.
   void decode_chunk(const std::uint8_t* row, std::int64_t index, float* to) const {
     for (int part = 0; part < parts; ++part) {
-      const std::int64_t at = parts == 2 ? 2 * index + part : index * chunk / format.group;
+      const std::int64_t at = parts == 2 ? 2 * index + part : index >> shift;
       // The last chunk may end before its second group begins.
       if (parts == 2 && at * format.group >= k) break;
       const Group group = group_at<offset>(format, row, at);
@@ -114,7 +117,7 @@ struct RowsOf {
     for (int i = 0; i < chunk_vectors; ++i) values[i] = load(x + i * width);
     for (int part = 0; part < parts; ++part) {
       const int begin = part * part_vectors;
-      const std::int64_t at = parts == 2 ? 2 * index + part : index * chunk / format.group;
+      const std::int64_t at = parts == 2 ? 2 * index + part : index >> shift;
       if (parts == 2 && at * format.group >= k) break;
       Vec total = values[begin];
       for (int i = begin + 1; i < begin + part_vectors; ++i) total = add(total, values[i]);
@@ -155,52 +158,66 @@ struct RowsOf {
   }
 };
 
-/// Calls use(rows) with the rows of this format.
-template <class Quants, GroupOffset offset, class Use>
-void with_parts(const GroupedRows& format, std::int64_t k, Use&& use) {
-  if (format.group == 16) {
-    use(RowsOf<Quants, offset, 2>{format, k});
-  } else {
-    use(RowsOf<Quants, offset, 1>{format, k});
-  }
+/// What can be done with the rows of one format.
+struct RowFunctions {
+  WeightRows products;
+  void (*decode)(const GroupedRows& format, const std::uint8_t* row, float* to, std::int64_t n);
+};
+
+template <class Rows>
+RowFunctions functions_of() {
+  return {
+      {[](const Linear& op, const void* weights, const PanelPart& part, float* packed, float* sums) {
+         Rows(*op.grouped, op.k).pack(weights, part.column, part.n_columns, part.first, part.depth, packed);
+         multiply_panel(op, part, packed, sums);
+       },
+       [](const Linear& op, const void* weights, std::int64_t row, std::int64_t column,
+          std::int64_t n_columns, float* sums) {
+         Rows(*op.grouped, op.k).dot(weights, op.x + row * op.x_stride, column, n_columns, sums);
+       }},
+      [](const GroupedRows& format, const std::uint8_t* row, float* to, std::int64_t n) {
+        const Rows rows(format, n);
+        std::int64_t i = 0;
+        for (; i + chunk <= n; i += chunk) rows.decode_chunk(row, i / chunk, to + i);
+        if (i == n) return;
+        float wide[chunk];
+        rows.decode_chunk(row, i / chunk, wide);
+        for (std::int64_t j = 0; i + j < n; ++j) to[i + j] = wide[j];
+      }};
 }
 
-template <class Quants, class Use>
-void with_offset(const GroupedRows& format, std::int64_t k, Use&& use) {
+template <class Quants, GroupOffset offset>
+RowFunctions with_parts(const GroupedRows& format) {
+  return format.group == 16 ? functions_of<RowsOf<Quants, offset, 2>>()
+                            : functions_of<RowsOf<Quants, offset, 1>>();
+}
+
+template <class Quants>
+RowFunctions with_offset(const GroupedRows& format) {
   switch (format.offset) {
     case GroupOffset::none:
-      return with_parts<Quants, GroupOffset::none>(format, k, use);
+      return with_parts<Quants, GroupOffset::none>(format);
     case GroupOffset::minimum:
-      return with_parts<Quants, GroupOffset::minimum>(format, k, use);
+      return with_parts<Quants, GroupOffset::minimum>(format);
     case GroupOffset::zero_point:
-      return with_parts<Quants, GroupOffset::zero_point>(format, k, use);
+      break;
   }
+  return with_parts<Quants, GroupOffset::zero_point>(format);
 }
 
-template <class Use>
-void with_rows(const GroupedRows& format, std::int64_t k, Use&& use) {
-  if (format.codebook != nullptr) return with_parts<TableNibbles, GroupOffset::none>(format, k, use);
-  if (format.bits == 4) return with_offset<Nibbles>(format, k, use);
-  with_offset<SignedBytes>(format, k, use);
+RowFunctions functions_for(const GroupedRows& format) {
+  if (format.codebook != nullptr) return with_parts<TableNibbles, GroupOffset::none>(format);
+  return format.bits == 4 ? with_offset<Nibbles>(format) : with_offset<SignedBytes>(format);
 }
 
 }  // namespace
 
-void linear_grouped(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch) {
-  with_rows(*op.grouped, op.k,
-            [&](const auto& rows) { multiply(op, rows, first_column, n_columns, scratch); });
+WeightRows grouped_rows(const GroupedRows& format) {
+  return functions_for(format).products;
 }
 
 void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n) {
-  with_rows(format, n, [&](const auto& rows) {
-    const auto* from = static_cast<const std::uint8_t*>(row);
-    std::int64_t i = 0;
-    for (; i + chunk <= n; i += chunk) rows.decode_chunk(from, i / chunk, to + i);
-    if (i == n) return;
-    float wide[chunk];
-    rows.decode_chunk(from, i / chunk, wide);
-    for (std::int64_t j = 0; i + j < n; ++j) to[i + j] = wide[j];
-  });
+  functions_for(format).decode(format, static_cast<const std::uint8_t*>(row), to, n);
 }
 
 }  // namespace galago::kernels::GALAGO_ISA

@@ -63,12 +63,19 @@ struct Heads {
 };
 
 /// One layer's part of the KV pages. Page p of the layer begins at base + p * page_stride and holds the keys
-/// [n_kv_heads, page_tokens, head_size] and then the values, likewise, in `dtype` (FP32 or FP16).
+/// [n_kv_heads, page_tokens, head_size] and then the values, likewise; a head's part of a position is one row
+/// in `format` (FP32, FP16 or grouped).
 struct LayerPages {
   std::byte* base = nullptr;  ///< null in plan mode
   Bytes page_stride = 0;
   std::int64_t page_tokens = 0;
-  DType dtype = DType::f16;
+  WeightFormat format = DType::f16;
+
+  Bytes row_bytes(const Heads& heads) const { return format.row_bytes(heads.head_size); }
+  /// All heads' keys, or values, of a page.
+  Bytes half_bytes(const Heads& heads) const {
+    return static_cast<Bytes>(heads.n_kv_heads * page_tokens) * row_bytes(heads);
+  }
 };
 
 /// The rows of one sequence within a step: rows [first_row, first_row + n_rows) of the step are the tokens at

@@ -194,11 +194,12 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
   return decoder;
 }
 
-KvPages layout_pages(const DecoderShape& shape, DType dtype, std::int64_t page_tokens) {
+KvPages layout_pages(const DecoderShape& shape, const WeightFormat& format, std::int64_t page_tokens) {
   KvPages pages;
   pages.page_tokens = page_tokens;
-  pages.dtype = dtype;
-  pages.layer_bytes = 2 * static_cast<Bytes>(page_tokens * shape.kv_size()) * size_of(dtype);
+  pages.format = format;
+  pages.layer_bytes =
+      2 * static_cast<Bytes>(page_tokens * shape.n_kv_heads) * format.row_bytes(shape.head_size);
   pages.page_bytes = static_cast<Bytes>(shape.n_layers) * pages.layer_bytes;
   return pages;
 }

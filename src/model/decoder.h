@@ -46,16 +46,16 @@ struct KvPages {
   std::int64_t page_tokens = 0;
   Bytes layer_bytes = 0;  ///< one layer's keys and values within a page
   Bytes page_bytes = 0;
-  DType dtype = DType::f16;
+  WeightFormat format = DType::f16;
 
   backend::LayerPages layer(std::int64_t index) const {
     return {base == nullptr ? nullptr : base + static_cast<Bytes>(index) * layer_bytes, page_bytes,
-            page_tokens, dtype};
+            page_tokens, format};
   }
 };
 
-/// Layout of the pages; `base` is left null.
-KvPages layout_pages(const DecoderShape& shape, DType dtype, std::int64_t page_tokens);
+/// Layout of the pages; `base` is left null. `format`: of a head's key or value.
+KvPages layout_pages(const DecoderShape& shape, const WeightFormat& format, std::int64_t page_tokens);
 
 /// What one step computes: the rows of one or several sequences.
 struct DecoderStep {

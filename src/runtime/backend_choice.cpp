@@ -13,7 +13,9 @@ std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
     fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
          options.threads);
   }
-  return backend::make_cpu_backend(options.threads);
+  return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
+                                                        ? backend::QuantisedProducts::fp32
+                                                        : backend::QuantisedProducts::int8);
 }
 
 }  // namespace galago::runtime

@@ -14,6 +14,9 @@ constexpr std::int64_t busy_tower_rows = 1024;
 // Measured: docs/benchmarks/quantisation.md.
 constexpr Grouped int8_format{8, 32, DType::f16, GroupOffset::none};
 constexpr Grouped int4_format{4, 32, DType::f16, GroupOffset::minimum};
+// Keys have a few large channels, so groups are small: docs/benchmarks/quantisation.md.
+constexpr Grouped kv_int8_format{8, 32, DType::f16, GroupOffset::none};
+constexpr Grouped kv_int4_format{4, 32, DType::f16, GroupOffset::minimum};
 
 std::optional<WeightFormat> format_of(Precision precision) {
   switch (precision) {
@@ -33,12 +36,16 @@ std::optional<WeightFormat> format_of(Precision precision) {
   return std::nullopt;
 }
 
-DType kv_dtype_of(const EngineOptions& options) {
+WeightFormat kv_format_of(const EngineOptions& options) {
   switch (options.kv) {
     case KvPrecision::fp32:
       return DType::f32;
     case KvPrecision::fp16:
       return DType::f16;
+    case KvPrecision::int8:
+      return kv_int8_format;
+    case KvPrecision::int4:
+      return kv_int4_format;
     case KvPrecision::automatic:
       break;
   }
@@ -68,7 +75,7 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   Configuration configuration = formats_for(options.precision);
   configuration.tower_format = format_of(
       options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
-  configuration.kv_dtype = kv_dtype_of(options);
+  configuration.kv_format = kv_format_of(options);
   configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);
   configuration.prompt_tokens =
       prompt_tokens > 0 ? std::min(prompt_tokens, configuration.context) : configuration.context;

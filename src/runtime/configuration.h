@@ -29,7 +29,7 @@ struct Configuration {
   std::optional<WeightFormat> decoder_format;  ///< and the projector's; none: as the checkpoint stores them
   std::optional<WeightFormat> vocabulary_format;  ///< of token embeddings and output layer
   std::optional<WeightFormat> tower_format;
-  DType kv_dtype = DType::f16;
+  WeightFormat kv_format = DType::f16;
   std::int64_t context = 0;        ///< tokens of prompt and answer
   std::int64_t prefill_chunk = 0;  ///< most rows of one step
   std::int64_t prompt_tokens = 0;  ///< of the planned request

@@ -18,7 +18,7 @@ Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Descri
   network_ = load_network(description, loader);
 
   const model::DecoderShape& decoder = description.decoder;
-  pages_ = model::layout_pages(decoder, configuration_.kv_dtype, configuration_.page_tokens);
+  pages_ = model::layout_pages(decoder, configuration_.kv_format, configuration_.page_tokens);
   pages_.base =
       arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
   logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, decoder.vocab_size);

@@ -36,7 +36,7 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.device = fmt::format("{} ({})", backend.name(), backend.description());
   plan.precision = describe_format(configuration.decoder_format);
   plan.tower_precision = model.description.tower ? describe_format(configuration.tower_format) : "none";
-  plan.kv_precision = std::string(name_of(configuration.kv_dtype));
+  plan.kv_precision = describe(configuration.kv_format);
   plan.context = configuration.context;
   plan.prefill_chunk = configuration.prefill_chunk;
   if (configuration.with_pictures) {

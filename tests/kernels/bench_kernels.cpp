@@ -176,21 +176,27 @@ void bench_tile(const KernelTable& table, const Ceilings& ceilings) {
   const auto values = random_floats(static_cast<std::size_t>(3 * tokens * stride), 1);
   std::vector<float> out(static_cast<std::size_t>(tokens * stride));
   const float* k = values.data() + tokens * stride;
+  std::vector<float> scratch(
+      static_cast<std::size_t>(kernels::attention_scratch_floats(kernels::max_queries, head_size, false)));
   const Timing timing = measure([&] {
-    table.attention({values.data(),
-                     stride,
-                     out.data(),
-                     stride,
-                     0,
-                     tokens,
-                     1,
-                     head_size,
-                     0.125F,
-                     tokens,
-                     0,
-                     {k, k + tokens * stride, stride, Element::f32, kernels::max_block_keys},
-                     nullptr,
-                     0});
+    for (std::int64_t first = 0; first < tokens; first += kernels::max_queries) {
+      const std::int64_t n_rows = std::min(kernels::max_queries, tokens - first);
+      table.attention({values.data(),
+                       stride,
+                       out.data(),
+                       stride,
+                       first,
+                       n_rows,
+                       1,
+                       head_size,
+                       0.125F,
+                       tokens,
+                       0,
+                       {k, k + tokens * stride, stride, Element::f32, kernels::max_block_keys},
+                       nullptr,
+                       0},
+                      scratch.data());
+    }
   });
   print(fmt::format("{} attend_tile, {} tokens, head of {}", table.name, tokens, head_size), timing,
         4.0 * static_cast<double>(tokens * tokens * head_size), ceilings.operations, "GFLOP/s");
@@ -223,7 +229,8 @@ void bench_decode(const KernelTable& table, const Ceilings& ceilings,
                      1,
                      {base, base + page_bytes / 2, head_size, Element::f16, page_tokens},
                      pages.data(),
-                     page_bytes});
+                     page_bytes},
+                    nullptr);
   });
   print(fmt::format("{} attend_pages fp16, 1 token after {}, {} heads of {}", table.name, tokens, group,
                     head_size),

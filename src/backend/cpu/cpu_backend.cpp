@@ -8,8 +8,8 @@
 
 namespace galago::backend {
 
-CpuBackend::CpuBackend(int n_threads)
-    : kernels_(choose_kernels()), pool_(n_threads > 0 ? n_threads : usable_cores()) {}
+CpuBackend::CpuBackend(int n_threads, QuantisedProducts products)
+    : kernels_(choose_kernels()), products_(products), pool_(n_threads > 0 ? n_threads : usable_cores()) {}
 
 std::string CpuBackend::name() const {
   return "cpu";
@@ -19,8 +19,8 @@ std::string CpuBackend::description() const {
   return fmt::format("{}, {} thread{}", kernels_.name, pool_.n_threads(), pool_.n_threads() == 1 ? "" : "s");
 }
 
-std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
-  return std::make_unique<CpuBackend>(n_threads);
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, QuantisedProducts products) {
+  return std::make_unique<CpuBackend>(n_threads, products);
 }
 
 }  // namespace galago::backend

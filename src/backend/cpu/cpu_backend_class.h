@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu_backend.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 
@@ -12,7 +13,7 @@ namespace galago::backend {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int n_threads);
+  CpuBackend(int n_threads, QuantisedProducts products);
 
   std::string name() const override;
   std::string description() const override;
@@ -49,14 +50,18 @@ class CpuBackend final : public Backend {
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
+  /// Scratch for m rows of k in int8, to be multiplied with such weights.
+  kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::GroupedRows& weights, std::int64_t m,
+                                   std::int64_t k) const;
   void embed_row(const Weight& table, std::int64_t row, float* to) const;
   /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
   std::int64_t column_grain(std::int64_t n) const;
   void store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
                    const Heads& heads, const LayerPages& pages) const;
-  /// A block of a sequence's rows from `first` on, for all query heads of one key-value head.
+  void store_row(const float* from, std::int64_t n, const WeightFormat& format, std::byte* to) const;
+  /// A sequence's rows for all query heads of one key-value head.
   void attend_rows(const Matrix& q, const SequenceRows& rows, const LayerPages& pages, const Heads& heads,
-                   std::int64_t kv_head, std::int64_t first, const Matrix& out) const;
+                   std::int64_t kv_head, const Matrix& out, float* scratch) const;
 
   /// Calls body(first, count) for blocks of rows.
   template <class Body>
@@ -69,6 +74,7 @@ class CpuBackend final : public Backend {
   }
 
   const kernels::KernelTable& kernels_;
+  const QuantisedProducts products_;
   ThreadPool pool_;
 };
 

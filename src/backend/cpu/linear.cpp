@@ -83,8 +83,24 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
+  kernels::Int8Rows int8{};
+  if (op.grouped != nullptr && products_ == QuantisedProducts::int8 && kernels::multiplies_int8(grouped)) {
+    int8 = take_int8_rows(exec, grouped, op.m, op.k);
+    op.int8 = &int8;
+  }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
+    if (op.int8 != nullptr) {
+      const auto quantise = [&](std::int64_t first, std::int64_t count) {
+        kernels_.quantise(op.x, op.x_stride, op.k, int8, first, count);
+      };
+      // A row takes less time than waking the other threads.
+      if (op.m < pool_.n_threads()) {
+        quantise(0, op.m);
+      } else {
+        for_rows(op.m, quantise);
+      }
+    }
     const std::int64_t grain = column_grain(op.n);
     pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
       const std::int64_t first = item * grain;
@@ -92,6 +108,18 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
                       scratch + thread * kernels::linear_scratch_floats);
     });
   });
+}
+
+kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::GroupedRows& weights,
+                                             std::int64_t m, std::int64_t k) const {
+  kernels::Int8Rows rows{};
+  rows.stride = ceil_div(k, 32) * 32;
+  rows.sum_length = std::min(weights.group, 32);
+  const auto region = memory::RegionId::activations;
+  rows.quants = exec.arena.array<std::int8_t>(region, m * rows.stride);
+  rows.scales = exec.arena.array<float>(region, m * (rows.stride / 32));
+  rows.sums = exec.arena.array<float>(region, m * (rows.stride / rows.sum_length));
+  return rows;
 }
 
 /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.

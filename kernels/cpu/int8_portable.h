@@ -1,0 +1,88 @@
+// Products of int8 activations with quants in plain C++; named as in int8_x86.h.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace galago::kernels::GALAGO_ISA {
+
+/// Running sums of a dot product.
+struct Dot {
+  float v[8];
+};
+/// Sums of four products each.
+struct Products {
+  std::int32_t v[8];
+};
+
+GALAGO_INLINE Dot zero_dot() {
+  return {};
+}
+GALAGO_INLINE float sum(const Dot& a) {
+  return ((a.v[0] + a.v[4]) + (a.v[2] + a.v[6])) + ((a.v[1] + a.v[5]) + (a.v[3] + a.v[7]));
+}
+
+/// A chunk of 32 unsigned quants of 4 bits.
+struct NibbleChunk {
+  static constexpr std::int64_t bytes = 16;
+  GALAGO_INLINE Products products(const std::uint8_t* p, const std::int8_t* x) {
+    Products sums{};
+    for (int i = 0; i < 16; ++i) {
+      sums.v[i / 4] += (p[i] & 15) * x[i];
+      sums.v[4 + i / 4] += (p[i] >> 4) * x[16 + i];
+    }
+    return sums;
+  }
+};
+
+/// A chunk of 32 signed quants of 8 bits.
+struct ByteChunk {
+  static constexpr std::int64_t bytes = 32;
+  GALAGO_INLINE Products products(const std::uint8_t* p, const std::int8_t* x) {
+    Products sums{};
+    for (int i = 0; i < 32; ++i) sums.v[i / 4] += static_cast<std::int8_t>(p[i]) * x[i];
+    return sums;
+  }
+};
+
+GALAGO_INLINE Dot add_scaled(const Products& products, float first, float last, Dot to) {
+  for (int i = 0; i < 8; ++i) to.v[i] += static_cast<float>(products.v[i]) * (i < 4 ? first : last);
+  return to;
+}
+GALAGO_INLINE Dot add_scaled(const Products& products, float scale, const Dot& to) {
+  return add_scaled(products, scale, scale, to);
+}
+
+/// Four bytes for each of `width` columns; or the sum of each column.
+struct Quads {
+  std::uint8_t v[width][4];
+};
+struct QuadSums {
+  std::int32_t v[width];
+};
+GALAGO_INLINE Quads load_quads(const std::uint8_t* p) {
+  Quads r;
+  memcpy(r.v, p, sizeof r.v);
+  return r;
+}
+GALAGO_INLINE Quads broadcast_quad(std::int32_t x) {
+  Quads r;
+  for (auto& column : r.v) memcpy(column, &x, 4);
+  return r;
+}
+GALAGO_INLINE QuadSums zero_quads() {
+  return {};
+}
+inline constexpr int plane_bits = 8;
+GALAGO_INLINE QuadSums accumulate(QuadSums sums, const Quads& w, const Quads& x) {
+  for (int i = 0; i < width; ++i) {
+    for (int j = 0; j < 4; ++j) sums.v[i] += w.v[i][j] * static_cast<std::int8_t>(x.v[i][j]);
+  }
+  return sums;
+}
+GALAGO_INLINE Vec to_floats(const QuadSums& sums) {
+  Vec r;
+  for (int i = 0; i < width; ++i) r.v[i] = static_cast<float>(sums.v[i]);
+  return r;
+}
+
+}  // namespace galago::kernels::GALAGO_ISA

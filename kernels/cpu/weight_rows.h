@@ -1,0 +1,35 @@
+// How a product reads the rows of a weight matrix, whatever they are stored as: the loops of linear.cpp are
+// compiled once, each storage format adds its two functions.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace galago::kernels::GALAGO_ISA {
+
+inline constexpr std::int64_t depth_block = 512;  // of k: a panel stays in the first-level cache
+inline constexpr std::int64_t panel = 2 * width;
+
+/// Rows of x times a panel of weight rows (the columns of y), for a block of k.
+struct PanelPart {
+  std::int64_t row, n_rows;
+  std::int64_t column, n_columns;  // n_columns is panel or, at the edge, less
+  std::int64_t first, depth;       // of k; first is a multiple of depth_block
+};
+
+struct WeightRows {
+  /// sums [n_rows][panel] += this part of x w^T. `packed`: depth_block * panel floats of scratch.
+  void (*multiply)(const Linear& op, const void* weights, const PanelPart& part, float* packed, float* sums);
+  /// sums [n_columns] = row `row` of x times the weight rows [column, column + n_columns), all of k
+  void (*dot)(const Linear& op, const void* weights, std::int64_t row, std::int64_t column,
+              std::int64_t n_columns, float* sums);
+};
+
+WeightRows plain_rows(Element element);
+/// Grouped weights, with x in FP32 or (op.int8) in int8.
+WeightRows grouped_rows(const GroupedRows& format);
+WeightRows int8_rows(const GroupedRows& format);
+
+/// sums [n_rows][panel] += x times the packed [depth][panel] transposed weight rows, in FP32.
+void multiply_panel(const Linear& op, const PanelPart& part, const float* packed, float* sums);
+
+}  // namespace galago::kernels::GALAGO_ISA

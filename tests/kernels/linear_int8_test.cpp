@@ -1,0 +1,200 @@
+// linear with int8 activations: equal to the reference on what the int8 values stand for, which are near x.
+#include "backend/cpu/cpu_backend_class.h"
+#include "kernels/reference/reference.h"
+#include "stored_rows.h"
+#include "tables.h"
+
+namespace galago::testing {
+namespace {
+
+/// Rows of x in int8, and the values that they stand for.
+struct Quantised {
+  Quantised(const kernels::KernelTable& kernels, const std::vector<float>& x, std::int64_t x_stride,
+            std::int64_t m, std::int64_t k, std::int32_t group)
+      : stride((k + 31) / 32 * 32),
+        sum_length(std::min(group, 32)),
+        quants(static_cast<std::size_t>(m * stride), 99),
+        scales(static_cast<std::size_t>(m * stride / 32), 99),
+        sums(static_cast<std::size_t>(m * stride / sum_length), 99),
+        rows{quants.data(), stride, scales.data(), sums.data(), sum_length} {
+    kernels.quantise(x.data(), x_stride, k, rows, 0, m);
+    for (std::size_t i = 0; i < quants.size(); ++i) {
+      values.push_back(static_cast<float>(quants[i]) * scales[i / 32]);
+    }
+  }
+  std::int64_t stride, sum_length;
+  std::vector<std::int8_t> quants;
+  std::vector<float> scales, sums, values;
+  kernels::Int8Rows rows;
+};
+
+struct Problem {
+  std::int64_t m, n, k;
+  Grouped format;
+  bool gated = false;
+};
+
+void check(const kernels::KernelTable& kernels, const Problem& problem, std::int64_t columns_at_once) {
+  const auto& [m, n, k, format, gated] = problem;
+  SCOPED_TRACE(::testing::Message() << "m " << m << " n " << n << " k " << k << " " << describe(format));
+  const auto x = random_floats(static_cast<std::size_t>(m * (k + 3)), 1);
+  const Quantised quantised(kernels, x, k + 3, m, k, format.group);
+  const StoredRows w(format, n, k, 2);
+  const StoredRows up(format, n, k, 3);
+  std::vector<float> y(static_cast<std::size_t>(m * n));
+  std::vector<float> scratch(kernels::linear_scratch_floats);
+  const kernels::GroupedRows grouped = backend::rows_of(format, k);
+  const kernels::Linear op{.x = x.data(),
+                           .x_stride = k + 3,
+                           .w = w.bytes.data(),
+                           .up = gated ? up.bytes.data() : nullptr,
+                           .element = kernels::Element::f32,
+                           .m = m,
+                           .n = n,
+                           .k = k,
+                           .bias = nullptr,
+                           .activation = gated ? kernels::Activation::silu : kernels::Activation::none,
+                           .residual = nullptr,
+                           .residual_stride = 0,
+                           .y = y.data(),
+                           .y_stride = n,
+                           .grouped = &grouped,
+                           .int8 = &quantised.rows};
+  for (std::int64_t first = 0; first < n; first += columns_at_once) {
+    kernels.linear(op, first, std::min(columns_at_once, n - first), scratch.data());
+  }
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float* row = quantised.values.data() + i * quantised.stride;
+      double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
+      // Whole numbers are summed exactly; a group's two terms, each below 32 * 17 * 3, are rounded, and their
+      // sum over groups.
+      const double n_groups = static_cast<double>(k) / 16 + 1;
+      double bound = 1700 * n_groups * (n_groups + 4) * 6e-8;
+      if (gated) {
+        const double other = kernels::reference::dot(row, up.values.data() + j * k, k);
+        bound *= 1 + std::abs(expected) + std::abs(other);
+        expected = kernels::reference::silu(expected) * other;
+      }
+      ASSERT_NEAR(y[static_cast<std::size_t>(i * n + j)], expected, bound) << "row " << i << " column " << j;
+    }
+  }
+}
+
+std::vector<Grouped> multiplied_formats() {
+  std::vector<Grouped> formats;
+  for (const Grouped& format : every_format()) {
+    if (kernels::multiplies_int8(backend::rows_of(format, 32))) formats.push_back(format);
+  }
+  return formats;
+}
+
+class Int8LinearTest : public KernelTest {};
+
+TEST_P(Int8LinearTest, EqualsTheReferenceInEveryFormat) {
+  ASSERT_EQ(multiplied_formats().size(), 24U);
+  for (const Grouped& format : multiplied_formats()) {
+    for (const std::int64_t m : {1, 3, 4, 7}) {
+      for (const std::int64_t n : {1, 37}) {
+        for (const std::int64_t k : {1, 16, 31, 64, 150, 288}) check(kernels(), {m, n, k, format}, n);
+      }
+    }
+  }
+}
+
+TEST_P(Int8LinearTest, CrossesItsOwnBlockBorders) {
+  for (const std::uint8_t bits : {4, 8}) {
+    for (const std::int32_t group : {16, 32, 128}) {
+      const Grouped format{bits, group, DType::f16, minimum};
+      check(kernels(), {515, 33, 5, format}, 33);
+      check(kernels(), {5, 65, 1030, format}, 65);
+      check(kernels(), {2, 65, 1030, format}, 65);
+    }
+  }
+}
+
+TEST_P(Int8LinearTest, GatesTheActivatedHalfWithTheOther) {
+  for (const std::int64_t m : {1, 2, 11}) {
+    check(kernels(), {m, 45, 33, {4, 32, DType::f16, none}, true}, 45);
+    check(kernels(), {m, 45, 70, {8, 64, DType::f32, minimum}, true}, 45);
+  }
+}
+
+TEST_P(Int8LinearTest, ComputesJustTheColumnsThatAreAskedFor) {
+  for (const std::int64_t m : {1, 6}) {
+    check(kernels(), {m, 100, 40, {4, 32, DType::f16, zero_point}}, kernels::linear_column_grain);
+  }
+}
+
+TEST_P(Int8LinearTest, LargestQuantsDoNotOverflow) {
+  // All quants at the end of their range and all of x at one magnitude: the sums in 16 bits are the largest
+  // there are.
+  const std::int64_t k = 64;
+  for (const std::uint8_t bits : {4, 8}) {
+    for (const int quant : {bits == 4 ? 7 : 127, bits == 4 ? -8 : -128}) {
+      for (const std::int64_t m : {1, 4}) {
+        const Grouped format{bits, 64, DType::f32, none};
+        std::vector<std::byte> bytes(static_cast<std::size_t>(layout_of(format, k).row_bytes));
+        GroupedRow row(format, k, bytes);
+        for (std::int64_t i = 0; i < k; ++i) row.put_quant(i, quant);
+        row.put_scale(0, 1);
+        const std::vector<float> x(static_cast<std::size_t>(m * k), -127);
+        const Quantised quantised(kernels(), x, k, m, k, 64);
+        const kernels::GroupedRows grouped = backend::rows_of(format, k);
+        std::vector<float> y(static_cast<std::size_t>(m)), scratch(kernels::linear_scratch_floats);
+        kernels().linear({.x = x.data(),
+                          .x_stride = k,
+                          .w = bytes.data(),
+                          .up = nullptr,
+                          .element = kernels::Element::f32,
+                          .m = m,
+                          .n = 1,
+                          .k = k,
+                          .bias = nullptr,
+                          .activation = kernels::Activation::none,
+                          .residual = nullptr,
+                          .residual_stride = 0,
+                          .y = y.data(),
+                          .y_stride = 1,
+                          .grouped = &grouped,
+                          .int8 = &quantised.rows},
+                         0, 1, scratch.data());
+        for (const float value : y) EXPECT_NEAR(value, -127.0 * quant * k, 0.5) << "quant " << quant;
+      }
+    }
+  }
+}
+
+TEST_P(Int8LinearTest, ActivationsAreRoundedToTheNearest) {
+  for (const std::int64_t k : {1, 31, 32, 77}) {
+    const auto x = random_floats(static_cast<std::size_t>(2 * k), 4, 5);
+    const Quantised quantised(kernels(), x, k, 2, k, 16);
+    for (std::int64_t row = 0; row < 2; ++row) {
+      for (std::int64_t i = 0; i < quantised.stride; ++i) {
+        const auto at = static_cast<std::size_t>(row * quantised.stride + i);
+        const float expected = i < k ? x[static_cast<std::size_t>(row * k + i)] : 0;
+        EXPECT_NEAR(quantised.values[at], expected, 0.5001F * quantised.scales[at / 32]);
+      }
+    }
+    for (std::size_t i = 0; i < quantised.sums.size(); ++i) {
+      float sum = 0;
+      for (std::size_t j = 16 * i; j < 16 * i + 16; ++j) sum += quantised.values[j];
+      EXPECT_NEAR(quantised.sums[i], sum, 1e-4);
+    }
+  }
+}
+
+TEST_P(Int8LinearTest, WhatIsNotFiniteStaysSo) {
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    std::vector<float> x(32, 1);
+    x[7] = bad;
+    const Quantised quantised(kernels(), x, 32, 1, 32, 32);
+    EXPECT_FALSE(std::isfinite(quantised.scales[0]));
+    EXPECT_FALSE(std::isfinite(quantised.sums[0]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Int8LinearTest, every_table(), table_name);
+
+}  // namespace
+}  // namespace galago::testing
