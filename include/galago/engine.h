@@ -150,8 +150,8 @@ struct Inspection {
 };
 
 /// Reads headers and configuration only. Throws Error{model} where they cannot be read; missing tensors are
-/// reported.
-Inspection inspect_model(const std::filesystem::path& model);
+/// reported. `mmproj` as in EngineOptions.
+Inspection inspect_model(const std::filesystem::path& model, const std::filesystem::path& mmproj = {});
 
 /// The directory of the demo model: GALAGO_DEMO_MODEL, beside the installed program, or in the source tree.
 std::filesystem::path demo_model();

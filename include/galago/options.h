@@ -48,7 +48,9 @@ struct Workload {
 enum class LogitRows { last, all };
 
 struct EngineOptions {
-  std::filesystem::path model;  ///< a directory, or a name in the hub's cache or Ollama's; empty: demo model
+  std::filesystem::path model;   ///< a directory, or a name in the hub's cache or Ollama's; empty: demo model
+  std::filesystem::path mmproj;  ///< the GGUF file with the vision tower of a model in another one; empty:
+                                 ///< the one that a store has for it, or the only mmproj*.gguf beside it
   std::string shape;  ///< for plan_model(): a known shape (known_shape_names()) in place of `model`'s files
   std::string chat_format;  ///< a name of models/chat_formats.json; empty: the model's own format
   /// PEFT LoRA adapters of the decoder. They are kept beside the weights, so requests choose among them by

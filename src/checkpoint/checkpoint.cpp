@@ -144,9 +144,17 @@ void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource
   }
 }
 
-Checkpoint open_checkpoint(const fs::path& directory) {
+Checkpoint open_checkpoint(const fs::path& directory, const fs::path& projector) {
   try {
-    if (fs::is_regular_file(directory) && directory.extension() == ".gguf") return open_gguf(directory);
+    const bool is_file = fs::is_regular_file(directory);
+    if (is_file && (directory.extension() == ".gguf" || is_gguf(directory))) {
+      return open_gguf(directory, projector);
+    }
+    if (!projector.empty()) {
+      fail(ErrorCode::usage,
+           "{}: only a model in a GGUF file has its vision tower in another file, {} is none",
+           projector.string(), directory.string());
+    }
     check_is_directory(directory);
     if (fs::is_empty(directory)) {
       fail(ErrorCode::model, "{}: the directory is empty, expected a model", directory.string());

@@ -35,8 +35,10 @@ struct Checkpoint {
   }
 };
 
-/// Opens a directory of any known family; no weight is read. Throws ErrorCode::model with a sentence naming
-/// the file and what is wrong with it.
-Checkpoint open_checkpoint(const std::filesystem::path& directory);
+/// Opens a directory of any known family or a GGUF file, with the GGUF file of its vision tower if that is
+/// named; no weight is read. Throws ErrorCode::model with a sentence naming the file and what is wrong with
+/// it, and ErrorCode::usage for a projector beside a directory, which has its own.
+Checkpoint open_checkpoint(const std::filesystem::path& directory,
+                           const std::filesystem::path& projector = {});
 
 }  // namespace galago::checkpoint

@@ -419,6 +419,12 @@ std::optional<bool> Gguf::find_flag(std::string_view key, std::string_view file)
   return *value;
 }
 
+const TensorEntry* Gguf::find_tensor(std::string_view name) const {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [name](const TensorEntry& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
 Gguf read_gguf(std::span<const std::byte> file, std::string_view file_name) {
   return Reader(file, file_name).read();
 }

@@ -55,6 +55,9 @@ struct Gguf {
   const GgufArray* find_array(std::string_view key, GgufType type, std::string_view file) const;
   std::optional<std::int64_t> find_integer(std::string_view key, std::string_view file) const;
   std::optional<bool> find_flag(std::string_view key, std::string_view file) const;
+
+  /// Null where the file has no tensor of this name.
+  const TensorEntry* find_tensor(std::string_view name) const;
 };
 
 /// Checks the header of a whole file in memory, which outlives the result; `file_name` is for messages. Every

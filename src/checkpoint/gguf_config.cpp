@@ -9,6 +9,7 @@
 
 #include "base/fail.h"
 #include "base/printable.h"
+#include "checkpoint/gguf_tower_config.h"
 #include "tensor/convert.h"
 
 namespace galago::checkpoint {
@@ -61,16 +62,10 @@ void put(Json& config, const std::string& key, Json value) {
   }
 }
 
-const TensorEntry* find_tensor(const Gguf& gguf, std::string_view name) {
-  const auto found = std::find_if(gguf.tensors.begin(), gguf.tensors.end(),
-                                  [name](const TensorEntry& tensor) { return tensor.name == name; });
-  return found == gguf.tensors.end() ? nullptr : &*found;
-}
-
 /// The numbers of a small FP32 tensor, or null where the file has none of this name.
 Json factors(const Gguf& gguf, std::span<const std::byte> file, std::string_view tensor,
              std::string_view name) {
-  const TensorEntry* entry = find_tensor(gguf, tensor);
+  const TensorEntry* entry = gguf.find_tensor(tensor);
   if (entry == nullptr) return {};
   const std::int64_t count = entry->shape.elements();
   if (entry->dtype != DType::f32 || entry->shape.rank() != 1 || count > most_factors) {
@@ -131,12 +126,6 @@ Json partial_rotary(const Json& config) {
   return (turned + 0.5) / head;
 }
 
-bool is_ffn_swapped(const Gguf& gguf, const Json& config) {
-  const TensorEntry* down = find_tensor(gguf, "v.blk.0.ffn_down.weight");
-  const Json* width = find_json(config, "clip.vision.embedding_length");
-  return down != nullptr && down->shape.rank() == 2 && width != nullptr && *width == down->shape[1];
-}
-
 }  // namespace
 
 Json gguf_config(const Gguf& gguf, std::span<const std::byte> file, std::string_view name) {
@@ -148,14 +137,14 @@ Json gguf_config(const Gguf& gguf, std::span<const std::byte> file, std::string_
     if (!plain.is_null()) put(config, key, std::move(plain));
   }
   Json derived = Json::object();
-  const TensorEntry* embeddings = find_tensor(gguf, "token_embd.weight");
+  const TensorEntry* embeddings = gguf.find_tensor("token_embd.weight");
   if (embeddings != nullptr && embeddings->shape.rank() == 2) derived["vocab_size"] = embeddings->shape[0];
-  derived["tied_embeddings"] = find_tensor(gguf, "output.weight") == nullptr;
-  derived["attention_bias"] = find_tensor(gguf, "blk.0.attn_q.bias") != nullptr;
-  derived["attention_out_bias"] = find_tensor(gguf, "blk.0.attn_output.bias") != nullptr;
+  derived["tied_embeddings"] = gguf.find_tensor("output.weight") == nullptr;
+  derived["attention_bias"] = gguf.find_tensor("blk.0.attn_q.bias") != nullptr;
+  derived["attention_out_bias"] = gguf.find_tensor("blk.0.attn_output.bias") != nullptr;
   derived["partial_rotary"] = partial_rotary(config);
   derived["rope_scaling"] = rope_scaling(gguf, file, config, name);
-  derived["ffn_swapped"] = is_ffn_swapped(gguf, config);
+  add_tower_facts(gguf, config, derived);
   config["gguf"] = std::move(derived);
   return config;
 }

@@ -18,7 +18,8 @@ namespace galago::checkpoint {
 ///     attention_bias, attention_out_bias   query, key and value, and what joins the heads, have biases
 ///     partial_rotary   the fraction of a head that positions turn, or null: all of it
 ///     rope_scaling     as configurations of transformers write it, or null
-///     ffn_swapped      of a vision tower whose "ffn_down" is its first layer, as old converters named it
+///
+/// and what gguf_tower_config.h says of vision towers.
 ///
 /// `file` is the tensors' file, `name` names it in messages. Throws ErrorCode::model.
 Json gguf_config(const Gguf& gguf, std::span<const std::byte> file, std::string_view name);

@@ -29,7 +29,8 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
          "the shape {} has neither weights nor a tokenizer: it can be planned and measured, not run",
          options.shape);
   }
-  runtime::ModelFiles files = runtime::open_model(runtime::model_path(options.model), options.chat_format);
+  const auto path = runtime::model_path(options.model, options.mmproj);
+  runtime::ModelFiles files = runtime::open_model(path.model, options.chat_format, path.projector);
   runtime::add_adapters(files, options.adapters);
   runtime::limit_tiles(options, files);
   return files;
@@ -147,7 +148,7 @@ struct TextTokenizer::State {
 };
 
 TextTokenizer::TextTokenizer(const std::filesystem::path& model)
-    : state_(new State{runtime::load_model_tokenizer(runtime::model_path(model))}) {}
+    : state_(new State{runtime::load_model_tokenizer(runtime::model_path(model).model)}) {}
 TextTokenizer::~TextTokenizer() = default;
 
 std::vector<std::int32_t> TextTokenizer::encode(std::string_view text, SpecialTokens special) const {

@@ -10,6 +10,7 @@
 #include "runtime/asked_weights.h"
 #include "runtime/chat_choice.h"
 #include "runtime/model_path.h"
+#include "runtime/model_tokenizer.h"
 #include "runtime/network.h"
 
 namespace galago {
@@ -44,9 +45,10 @@ void account_for_tensors(const checkpoint::Checkpoint& checkpoint, const std::ma
 
 }  // namespace
 
-Inspection inspect_model(const std::filesystem::path& model) {
-  const std::filesystem::path directory = runtime::model_path(model);
-  const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(directory);
+Inspection inspect_model(const std::filesystem::path& model, const std::filesystem::path& mmproj) {
+  const checkpoint::ModelPath path = runtime::model_path(model, mmproj);
+  const std::filesystem::path& directory = path.model;
+  const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(directory, path.projector);
   runtime::AskedWeights asked;
   runtime::load_network(model::describe(checkpoint.config, directory.string()), asked);
 
@@ -54,7 +56,7 @@ Inspection inspect_model(const std::filesystem::path& model) {
   inspection.model = directory.string();
   inspection.family = checkpoint.family;
   const runtime::ChatChoice chat =
-      runtime::choose_chat_format("", checkpoint.config, directory, text::find_chat_template(directory));
+      runtime::choose_chat_format("", checkpoint.config, directory, runtime::find_model_template(directory));
   inspection.chat_format =
       chat.refusal.empty() ? chat.format.name() : std::string("unknown, its template is not a known one");
   inspection.configuration = checkpoint.config.dump(2);

@@ -164,12 +164,13 @@ Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint) {
   return blueprint;
 }
 
-ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format) {
+ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format,
+                      const std::filesystem::path& projector) {
   const std::string model = directory.string();
-  Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory));
+  Blueprint blueprint = draw_blueprint(checkpoint::open_checkpoint(directory, projector));
   text::Tokenizer tokenizer = load_model_tokenizer(directory);
-  ChatChoice chat = choose_chat_format(chat_format, blueprint.checkpoint.config, directory,
-                                       text::find_chat_template(directory));
+  ChatChoice chat =
+      choose_chat_format(chat_format, blueprint.checkpoint.config, directory, find_model_template(directory));
   ModelFiles files{std::move(blueprint), std::move(tokenizer), std::move(chat), {}, {}, {}, {}};
   files.image_token = image_token(files, files.tokenizer, model);
   files.image_text = image_text(files.checkpoint.config, model);

@@ -38,8 +38,9 @@ struct ModelFiles : Blueprint {
 /// Reads the checkpoint's configuration. Throws Error{model}.
 Blueprint draw_blueprint(checkpoint::Checkpoint checkpoint);
 
-/// `chat_format` is the name of the format to speak in, or empty: the model's own. Throws Error{model}, and
-/// Error{usage} for a format that there is not.
-ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format = "");
+/// `chat_format` is the name of the format to speak in, or empty: the model's own; `projector` as
+/// open_checkpoint() takes it. Throws Error{model}, and Error{usage} for a format that there is not.
+ModelFiles open_model(const std::filesystem::path& directory, const std::string& chat_format = "",
+                      const std::filesystem::path& projector = {});
 
 }  // namespace galago::runtime

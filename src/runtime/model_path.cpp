@@ -1,13 +1,15 @@
 #include "runtime/model_path.h"
 
-#include "checkpoint/model_name.h"
 #include "galago/engine.h"
 
 namespace galago::runtime {
 
-std::filesystem::path model_path(const std::filesystem::path& model) {
-  if (model.empty()) return demo_model();
-  return checkpoint::find_model(model.string(), checkpoint::model_stores()).model;
+checkpoint::ModelPath model_path(const std::filesystem::path& model, const std::filesystem::path& projector) {
+  checkpoint::ModelPath path = model.empty()
+                                   ? checkpoint::ModelPath{demo_model(), {}}
+                                   : checkpoint::find_model(model.string(), checkpoint::model_stores());
+  if (!projector.empty()) path.projector = projector;
+  return path;
 }
 
 }  // namespace galago::runtime

@@ -3,10 +3,14 @@
 
 #include <filesystem>
 
+#include "checkpoint/model_name.h"
+
 namespace galago::runtime {
 
 /// Empty: the demo model. Else a path, or a name in the stores of other programs (checkpoint/model_name.h).
-/// Throws Error{model}.
-std::filesystem::path model_path(const std::filesystem::path& model);
+/// `projector`, if not empty, is the GGUF file of its vision tower in place of the store's. Throws
+/// Error{model}.
+checkpoint::ModelPath model_path(const std::filesystem::path& model,
+                                 const std::filesystem::path& projector = {});
 
 }  // namespace galago::runtime

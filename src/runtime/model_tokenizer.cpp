@@ -75,6 +75,15 @@ text::Tokenizer load_from_gguf(const std::filesystem::path& path) {
   return text::make_gguf_tokenizer(vocabulary, file);
 }
 
+std::optional<text::ChatTemplate> find_in_gguf(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  const MappedFile mapped(path);
+  const Gguf gguf = checkpoint::read_gguf(mapped.bytes(), file);
+  const std::string_view* jinja = gguf.find_string("tokenizer.chat_template", file);
+  if (jinja == nullptr) return std::nullopt;
+  return text::ChatTemplate{file, std::string(*jinja)};
+}
+
 }  // namespace
 
 text::Tokenizer load_model_tokenizer(const std::filesystem::path& model) {
@@ -84,6 +93,10 @@ text::Tokenizer load_model_tokenizer(const std::filesystem::path& model) {
     if (error.code() == ErrorCode::io) throw Error(ErrorCode::model, error.what());
     throw;
   }
+}
+
+std::optional<text::ChatTemplate> find_model_template(const std::filesystem::path& model) {
+  return std::filesystem::is_regular_file(model) ? find_in_gguf(model) : text::find_chat_template(model);
 }
 
 }  // namespace galago::runtime

@@ -202,7 +202,7 @@ void quantize_model(const QuantizeOptions& options, const std::function<void(std
   if (options.precision != Precision::int8 && options.precision != Precision::int4) {
     fail(ErrorCode::usage, "a model is quantised to int8 or int4, another precision was asked for");
   }
-  const fs::path model = runtime::model_path(options.model);
+  const fs::path model = runtime::model_path(options.model).model;
   if (fs::exists(options.out)) {
     fail(ErrorCode::usage, "{}: exists already, expected the name of a new directory", options.out.string());
   }

@@ -77,7 +77,7 @@ class Maker {
     token.content = text;
     token.id = static_cast<std::int32_t>(id);
     token.special = type != PieceType::user_defined;
-    token.rstrip = strips_after_ && text != "<unk>" && text != "<s>" && text != "<|endoftext|>";
+    token.rstrip = strips_after_ && (text == "</s>" || (text.starts_with("<|") && text != "<|endoftext|>"));
     parts_.add(token, file_);
   }
 

@@ -12,7 +12,7 @@ MODEL = GOLDENS / "text-llama"
 
 
 class GgufTest(CliTest):
-    def text_model(self, name, kind, as_stored=True):
+    def text_model(self, name, kind, as_stored=True, keys=()):
         """text-llama with its matrices in blocks of this type, or with what these stand for in FP32."""
         config = json.loads((MODEL / "config.json").read_text())
         header, data = read_safetensors(MODEL / "model.safetensors")
@@ -31,7 +31,7 @@ class GgufTest(CliTest):
             tensors.append((gguf.decoder_name(source), entry["shape"], stored, blocks))
         pieces = gguf.sentencepiece_pieces((MODEL / "tokenizer.model").read_bytes())
         path = self.folder / name
-        gguf.write_gguf(path, gguf.decoder_keys(config, pieces), tensors)
+        gguf.write_gguf(path, gguf.decoder_keys(config, pieces) + list(keys), tensors)
         return path
 
     def pair(self, swapped):
@@ -116,6 +116,14 @@ class GgufTest(CliTest):
         self.assertIn("0 missing", lines[-1])
         self.assertTrue(any("blk.1.ffn_up.weight Q8_0 [256, 128] -> decoder.1.mlp.up.weight" in line
                             for line in lines), lines)
+
+    def test_the_chat_template_of_the_metadata_is_followed(self):
+        known = (GOLDENS / "chat" / "templates" / "smollm2.jinja").read_text()
+        for template, told in ((known, "smollm2"), ("{{ messages }}", "unknown, its template is not a known one")):
+            path = self.text_model("chat.gguf", gguf.TENSOR_F32, keys=[("tokenizer.chat_template", gguf.STRING, template)])
+            self.assertIn("chat format      " + told, self.galago("inspect", path).stdout.decode().splitlines())
+        done = self.galago("chat", "-m", path, "--max-new-tokens", "2", stdin="Hello\n", code=2)
+        self.assertIn(b"chat.gguf: this chat_template", done.stderr)
 
     def test_damaged_files_are_refused(self):
         path = self.text_model("model.gguf", gguf.TENSOR_F32)

@@ -5,6 +5,7 @@ import struct
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 TENSOR_F32, TENSOR_F16, TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_Q8_0 = 0, 1, 2, 3, 6, 7, 8
+TENSOR_BF16 = 30
 ALIGNMENT = 32
 
 
@@ -37,6 +38,8 @@ def write_gguf(path, keys, tensors):
 def floats(dtype, data):
     if dtype == "F32":
         return array.array("f", data)
+    if dtype == "BF16":
+        return array.array("f", b"".join(b"\0\0" + data[i:i + 2] for i in range(0, len(data), 2)))
     return array.array("f", struct.unpack(f"<{len(data) // 2}e", data))
 
 

@@ -132,6 +132,7 @@ void add_bench(CLI::App& app, Run& run_command) {
   const auto arguments = std::make_shared<BenchArguments>();
   BenchOptions& base = arguments->sweep.base;
   add_model_option(*command, base.engine);
+  add_mmproj_option(*command, base.engine);
   add_shape_option(*command, base.engine);
   add_storage_options(*command, base.engine);
   add_memory_option(*command, base.engine);

@@ -27,7 +27,7 @@ std::uint64_t bytes_of(const std::vector<InspectedTensor>& tensors) {
 }
 
 int run_inspect(const EngineOptions& options) {
-  const Inspection found = inspect_model(options.model.empty() ? demo_model() : options.model);
+  const Inspection found = inspect_model(options.model, options.mmproj);
   std::string text = fmt::format(
       "model            {}\nfamily           {}\nchat format      {}\ninstruction set  {}\nparameters       "
       "{}\n"
@@ -57,6 +57,7 @@ void add_inspect(CLI::App& app, Run& run) {
           "model,-m,--model", [options](const std::string& directory) { options->model = directory; },
           "Checkpoint directory or GGUF file; without it, the demo model")
       ->type_name("MODEL");
+  add_mmproj_option(*command, *options);
   command->callback([&run, options] { run = [options] { return run_inspect(*options); }; });
 }
 

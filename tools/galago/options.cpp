@@ -48,6 +48,14 @@ void add_model_option(CLI::App& command, EngineOptions& options) {
       ->type_name("MODEL");
 }
 
+void add_mmproj_option(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--mmproj", [&options](const std::string& file) { options.mmproj = file; },
+          "The GGUF file with the vision tower of a GGUF model; default: the only mmproj*.gguf beside it")
+      ->type_name("FILE");
+}
+
 void add_system_option(CLI::App& command, std::string& system) {
   command.add_option("--system", system, "System text; default: the chat format's own")->type_name("TEXT");
 }
@@ -97,6 +105,7 @@ void add_memory_option(CLI::App& command, EngineOptions& options) {
 void add_engine_options(CLI::App& command, EngineOptions& options) {
   add_choice(command, "--precision", options.precision, precision_words(),
              "Weights of decoder and projector");
+  add_mmproj_option(command, options);
   add_storage_options(command, options);
   add_memory_option(command, options);
   command

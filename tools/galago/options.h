@@ -15,6 +15,9 @@ namespace galago::cli {
 /// -m MODEL; nothing: the demo model.
 void add_model_option(CLI::App& command, EngineOptions& options);
 
+/// --mmproj FILE.
+void add_mmproj_option(CLI::App& command, EngineOptions& options);
+
 /// --shape NAME in place of -m, which must have been added before.
 void add_shape_option(CLI::App& command, EngineOptions& options);
 

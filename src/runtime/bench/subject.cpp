@@ -24,7 +24,8 @@ constexpr std::int64_t default_prompt_alone = 512;
 
 Blueprint open_blueprint(const EngineOptions& options) {
   if (!options.shape.empty()) return model_of_shape(options.shape);
-  return draw_blueprint(checkpoint::open_checkpoint(model_path(options.model)));
+  const auto path = model_path(options.model, options.mmproj);
+  return draw_blueprint(checkpoint::open_checkpoint(path.model, path.projector));
 }
 
 /// The options with everything settled that depends on the model.
