@@ -31,6 +31,7 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
   }
   runtime::ModelFiles files = runtime::open_model(runtime::model_path(options.model), options.chat_format);
   runtime::add_adapters(files, options.adapters);
+  runtime::merge_adapters(files, options.merged_adapters);
   runtime::limit_tiles(options, files);
   return files;
 }

@@ -25,6 +25,7 @@ make text-qwen2 $text
 make text-internlm2 $text
 make text-phi3 $text
 make text-phi3-longrope $text
+make text-seed-oss $other_head
 make text-llama-awq --hidden 64 --heads 2 --kv-heads 1 --layers 2 --mlp 192 --group 64
 make text-llama-gptq --hidden 96 --heads 3 --kv-heads 1 --layers 2 --mlp 160 --group 32
 make text-llama-gptq-act-order --hidden 64 --heads 4 --kv-heads 2 --layers 2 --mlp 192 --group 32
