@@ -52,10 +52,12 @@ const std::vector<Family>& known_families() {
       {"llava-1.5-lora-old-names", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
       {"llava-1.6-vicuna", Presence::committed},
       {"llava-1.6-mistral", Presence::committed},
+      {"llava-1.6-mistral-original", Presence::committed},
       {"internvl2-llama", Presence::committed},
       {"internvl2-qwen2", Presence::committed},
       {"internvl2-internlm2", Presence::committed},
       {"internvl2-phi3", Presence::committed},
+      {"internvl2-qk-norm", Presence::committed},
       {"internvl3-hf", Presence::committed},
       // So are those of Partial LoRA.
       {"internlm-xcomposer2-vl", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.08}},
@@ -162,7 +164,7 @@ EngineOptions options_for(const std::string& folder) {
   }
   options.precision = Precision::fp32;
   options.logits = LogitRows::all;
-  options.context = 512;
+  options.context = folder.starts_with("text-") ? 512 : 1024;
   return options;
 }
 

@@ -37,6 +37,8 @@ make internvl2-internlm2 $seeing $pictures
 make internvl2-qwen2 $seeing --max-tiles 12 --image 16 --patch 4 $pictures
 make internvl2-llama $seeing $pictures
 make internvl2-phi3 $seeing $pictures
+make internvl2-qk-norm $seeing --hidden 42 --heads 3 --cases wide one_pixel thin
+make llava-1.6-mistral-original $seeing --cases wide one_pixel thin two_images
 make internvl3-hf $seeing $pictures
 make internlm-xcomposer2-vl $seeing --image 40 $pictures
 make llava-1.5-lora --base ../llava-1.5 --rank 4
