@@ -56,6 +56,10 @@ struct EngineOptions {
   /// PEFT LoRA adapters of the decoder. They are kept beside the weights, so requests choose among them by
   /// the last part of the directory's name (Request::adapter).
   std::vector<std::filesystem::path> adapters;
+  /// PEFT LoRA adapters that are added to the decoder's weights while loading, before those are rounded:
+  /// every request goes through them all, and they take neither memory nor time afterwards. One of a model
+  /// that is stored in 4 or 8 bits stays beside the weights instead, and must be the only adapter.
+  std::vector<std::filesystem::path> merged_adapters;
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;

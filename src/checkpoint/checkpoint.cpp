@@ -122,6 +122,9 @@ void settle_tied_embeddings(Checkpoint& checkpoint) {
 void add_tensor(Checkpoint& checkpoint, const Family& family, const TensorSource& stored,
                 const std::string& file) {
   const std::string& name = stored.entry.name;
+  if (const auto reason = reason_to_refuse(family, name)) {
+    fail(ErrorCode::model, "{}: has the tensor {}: {}", file, printable(name), *reason);
+  }
   std::optional<std::string> unused;
   bool used = false;
   for (CanonicalTensor& tensor : canonical_tensors(family, stored, checkpoint.config, file)) {

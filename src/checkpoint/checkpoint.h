@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -20,12 +21,20 @@ struct IgnoredTensor {
   std::string reason;  ///< why it is not needed
 };
 
+/// A low-rank product that is added to a matrix while it is loaded.
+struct Merge {
+  std::string factors;  ///< the tensors' name without ".a" [rank, columns] and ".b" [rows, rank]
+  std::int64_t rank = 0;
+  float scale = 0;
+};
+
 struct Checkpoint {
   std::string family;
   std::filesystem::path directory;
   std::vector<MappedFile> files;
-  Json config;                                  ///< canonical_config.h
-  std::map<std::string, TensorSource> tensors;  ///< canonical name -> source
+  Json config;                                       ///< canonical_config.h
+  std::map<std::string, TensorSource> tensors;       ///< canonical name -> source
+  std::map<std::string, std::vector<Merge>> merges;  ///< by the canonical name of their matrix
   std::vector<IgnoredTensor> ignored;
   std::vector<TensorEntry> unknown;  ///< neither mapped nor ignored
 

@@ -81,6 +81,7 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
   const Json tensors = section("tensors");
   const Json split = section("split");
   const Json ignore = section("ignore");
+  const Json refuse = section("refuse");
   const Json require = section("require");
   for (const auto& [key, rule] : config.items()) {
     family.config.emplace(key, parse_rule(rule, prefixes, where));
@@ -95,6 +96,9 @@ void merge_sections(Family& family, const Json& json, const Prefixes& prefixes, 
   }
   for (const auto& [pattern, reason] : ignore.items()) {
     for (const std::string& name : expand(pattern, prefixes, where)) family.ignore.emplace(name, reason);
+  }
+  for (const auto& [pattern, reason] : refuse.items()) {
+    for (const std::string& name : expand(pattern, prefixes, where)) family.refuse.emplace(name, reason);
   }
   for (const auto& [source, allowed] : require.items()) {
     for (const std::string& key : expand(source, prefixes, where)) family.require.emplace(key, allowed);
@@ -111,7 +115,9 @@ void merge_blocks(Family& family, const Json& json, const std::map<std::string, 
                   const Prefixes& prefixes) {
   for (const std::string& name : json.value("blocks", Strings{})) {
     const Json& block = blocks.at(name);
-    check_keys(block, {"about", "blocks", "config", "tensors", "split", "ignore", "require", "unused"}, name);
+    check_keys(block,
+               {"about", "blocks", "config", "tensors", "split", "ignore", "refuse", "require", "unused"},
+               name);
     merge_sections(family, block, prefixes, name);
     merge_blocks(family, block, blocks, prefixes);
   }
@@ -120,7 +126,7 @@ void merge_blocks(Family& family, const Json& json, const std::map<std::string, 
 Family parse_family(const Json& json, const std::map<std::string, Json>& blocks, std::string_view where) {
   check_keys(json,
              {"name", "about", "match", "blocks", "prefixes", "supply", "separate_tower", "require", "config",
-              "tensors", "split", "ignore", "unused"},
+              "tensors", "split", "ignore", "refuse", "unused"},
              where);
   Family family;
   family.name = json.at("name");

@@ -57,6 +57,7 @@ struct Family {
   std::map<std::string, std::string> tensors;  ///< source name -> canonical name, both with {i}
   std::map<std::string, SplitRule> split;      ///< by source name, with {i}
   std::map<std::string, std::string> ignore;   ///< source pattern with '*' -> reason
+  std::map<std::string, std::string> refuse;   ///< source pattern with '*' -> why a model with it is another
   std::vector<UnusedRule> unused;
   std::string supply_at;       ///< a part of config.json that is put there when absent; empty: none
   Json supply;                 ///< that part, or a table of them by name

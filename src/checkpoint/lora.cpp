@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/printable.h"
 #include "checkpoint/family.h"
+#include "checkpoint/lora_numbers.h"
 #include "checkpoint/tensor_names.h"
 
 namespace galago::checkpoint {
@@ -39,29 +40,6 @@ void check_kind(const Json& config, const std::string& file) {
     fail(ErrorCode::model, "{}: {} is {}, which Galago does not compute; expected {}", file, key,
          describe_json(*value), expected.dump());
   }
-}
-
-/// A number for one module: a pattern's where one names the end of the module's path, or the general one.
-double number_for(const Json& config, const char* patterns, const char* general, const std::string& module,
-                  const std::string& file) {
-  const Json* list = find_json(config, patterns);
-  if (list != nullptr && list->is_object()) {
-    for (const auto& [key, value] : list->items()) {
-      if (key.find_first_of("\\^$*+?()[]{}|") != key.npos) {
-        fail(ErrorCode::model, "{}: {} has the regular expression {}, expected ends of module names", file,
-             patterns, printable(key));
-      }
-      const bool whole = module == key;
-      const bool ends = module.size() > key.size() && module.ends_with(key) &&
-                        module[module.size() - key.size() - 1] == '.';
-      if (!whole && !ends) continue;
-      if (value.is_number() && value.get<double>() > 0 && value.get<double>() <= 1e6)
-        return value.get<double>();
-      fail(ErrorCode::model, "{}: {}.{} is {}, expected a positive number", file, patterns, printable(key),
-           describe_json(value));
-    }
-  }
-  return get_number(config, general, 1e-6, 1e6, file);
 }
 
 /// A tensor's module and which factor it is; nothing for another kind of tensor.
@@ -128,19 +106,26 @@ bool is_adaptable(const CanonicalName& tensor, const Json& config) {
 /// An adapter directory's files, checked for what Galago computes.
 struct AdapterFiles {
   std::string config_path, path;
-  Json config;
+  ModuleNumbers ranks, alphas;
+  bool by_root;  // scaled by the square root of the rank (arXiv:2312.03732)
 };
 
 AdapterFiles open_adapter(const fs::path& directory) {
-  AdapterFiles files{
-      (directory / "adapter_config.json").string(), (directory / "adapter_model.safetensors").string(), {}};
-  for (const std::string& file : {files.config_path, files.path}) {
+  constexpr std::size_t max_bytes = std::size_t{1} << 20;
+  const std::string config_path = (directory / "adapter_config.json").string();
+  const std::string path = (directory / "adapter_model.safetensors").string();
+  for (const std::string& file : {config_path, path}) {
     if (!fs::exists(file)) fail(ErrorCode::model, "{}: is missing, expected a PEFT adapter there", file);
   }
-  files.config = parse_json_file(files.config_path);
-  if (!files.config.is_object()) fail(ErrorCode::model, "{}: is no object", files.config_path);
-  check_kind(files.config, files.config_path);
-  return files;
+  const std::string text = read_text_file(config_path, max_bytes);
+  const Json config = parse_json(text, config_path);
+  if (!config.is_object()) fail(ErrorCode::model, "{}: is no object", config_path);
+  check_kind(config, config_path);
+  const Json* stabilised = find_json(config, "use_rslora");
+  const auto ordered = OrderedJson::parse(text);
+  return {config_path, path, ModuleNumbers(ordered, "rank_pattern", "r", config_path),
+          ModuleNumbers(ordered, "alpha_pattern", "lora_alpha", config_path),
+          stabilised != nullptr && *stabilised == true};
 }
 
 LoraBranch branch_of(const AdapterFiles& files, const std::string& module, const Factors& factors) {
@@ -148,16 +133,13 @@ LoraBranch branch_of(const AdapterFiles& files, const std::string& module, const
     fail(ErrorCode::model, "{}: {} has only one of its two factors", files.path, printable(module));
   }
   const std::int64_t rank = factors.a->shape[0];
-  const double stated = number_for(files.config, "rank_pattern", "r", module, files.config_path);
+  const double stated = files.ranks.of(module);
   if (static_cast<double>(rank) != stated || factors.b->shape[1] != rank) {
     fail(ErrorCode::model, "{}: the factors of {} have shapes {} and {}, {} states the rank {}", files.path,
          printable(module), factors.a->shape.to_string(), factors.b->shape.to_string(), files.config_path,
          stated);
   }
-  const double alpha = number_for(files.config, "alpha_pattern", "lora_alpha", module, files.config_path);
-  const Json* stabilised = find_json(files.config, "use_rslora");
-  const bool by_root = stabilised != nullptr && *stabilised == true;  // arXiv:2312.03732
-  return {rank, alpha / (by_root ? std::sqrt(stated) : stated)};
+  return {rank, files.alphas.of(module) / (files.by_root ? std::sqrt(stated) : stated)};
 }
 
 /// The canonical matrices that a module of the base holds, with the rows of B that belong to each.

@@ -105,6 +105,15 @@ std::vector<CanonicalTensor> split_rows(const Match<SplitRule>& match, const Ten
   return tensors;
 }
 
+/// The reason of the first pattern that the name matches.
+std::optional<std::string> reason_of(const std::map<std::string, std::string>& reasons,
+                                     std::string_view name) {
+  for (const auto& [pattern, reason] : reasons) {
+    if (matches_pattern(pattern, name)) return reason;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<CanonicalTensor> canonical_tensors(const Family& family, const TensorSource& stored,
@@ -141,10 +150,11 @@ bool matches_pattern(std::string_view pattern, std::string_view text) {
 }
 
 std::optional<std::string> reason_to_ignore(const Family& family, std::string_view source) {
-  for (const auto& [pattern, reason] : family.ignore) {
-    if (matches_pattern(pattern, source)) return reason;
-  }
-  return std::nullopt;
+  return reason_of(family.ignore, source);
+}
+
+std::optional<std::string> reason_to_refuse(const Family& family, std::string_view source) {
+  return reason_of(family.refuse, source);
 }
 
 std::optional<std::string> reason_unused(const Family& family, const CanonicalName& tensor,

@@ -32,6 +32,9 @@ std::vector<CanonicalTensor> canonical_tensors(const Family& family, const Tenso
 /// Why the family ignores a tensor of this source name; nothing if it does not.
 std::optional<std::string> reason_to_ignore(const Family& family, std::string_view source);
 
+/// Why a checkpoint with a tensor of this source name is none of the family's; nothing if it may be.
+std::optional<std::string> reason_to_refuse(const Family& family, std::string_view source);
+
 /// Why a canonical tensor is not needed under this configuration; nothing if it is.
 std::optional<std::string> reason_unused(const Family& family, const CanonicalName& tensor,
                                          const Json& config);

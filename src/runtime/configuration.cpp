@@ -85,6 +85,10 @@ Configuration configure(const EngineOptions& options, const model::Description& 
       description.tower.has_value() && (!options.workload || options.workload->n_images > 0);
   if (configuration.with_pictures) {
     configuration.picture = demand.picture;
+    const std::int64_t n_images = options.workload ? options.workload->n_images : 1;
+    const std::int64_t most_images =
+        configuration.prompt_tokens / std::max<std::int64_t>(demand.picture.n_tokens, 1);
+    configuration.picture_rows = std::min(n_images, most_images) * demand.picture.n_tokens;
     configuration.tile_batch = std::clamp<std::int64_t>(busy_tower_rows / description.tower->tokens(), 1,
                                                         std::max<std::int64_t>(demand.picture.n_tiles, 1));
   }

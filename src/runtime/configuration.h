@@ -35,6 +35,7 @@ struct Configuration {
   std::int64_t prompt_tokens = 0;  ///< of the planned request
   std::int64_t logit_rows = 1;     ///< rows of a step that logits are computed for
   PictureLimits picture;           ///< the largest
+  std::int64_t picture_rows = 0;   ///< of the planned request's tokens, those that are pictures
   std::int64_t tile_batch = 0;     ///< most tiles in the tower at once
   std::int64_t page_tokens = 16;
   bool with_pictures = false;

@@ -32,6 +32,7 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
   const auto path = runtime::model_path(options.model, options.mmproj);
   runtime::ModelFiles files = runtime::open_model(path.model, options.chat_format, path.projector);
   runtime::add_adapters(files, options.adapters);
+  runtime::merge_adapters(files, options.merged_adapters);
   runtime::limit_tiles(options, files);
   return files;
 }

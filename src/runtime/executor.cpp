@@ -11,6 +11,23 @@ namespace galago::runtime {
 using backend::Phase;
 using memory::RegionId;
 
+namespace {
+
+/// The adapter that takes the most work: requests may name any.
+std::optional<std::size_t> costliest(const std::vector<model::AdapterShape>& adapters) {
+  const auto ranks = [](const model::AdapterShape& adapter) {
+    std::int64_t sum = 0;
+    for (const auto& [matrix, branch] : adapter.branches) sum += branch.rank;
+    return sum;
+  };
+  const auto most = std::max_element(adapters.begin(), adapters.end(),
+                                     [&](const auto& a, const auto& b) { return ranks(a) < ranks(b); });
+  if (most == adapters.end()) return std::nullopt;
+  return static_cast<std::size_t>(most - adapters.begin());
+}
+
+}  // namespace
+
 Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
                    const Configuration& configuration, backend::Backend& backend, memory::Arena arena)
     : configuration_(configuration), backend_(backend), arena_(std::move(arena)), queue_(arena_.mode()) {
@@ -61,15 +78,21 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const back
 }
 
 void Executor::rehearse() {
+  adapter_ = costliest(network_.description.decoder.adapters);
   if (configuration_.with_pictures) encode(configuration_.picture.n_tiles, {});
-  const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration_.prefill_chunk));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration_.prefill_chunk));
   for (std::int64_t done = 0; done < configuration_.prompt_tokens; done += configuration_.prefill_chunk) {
     const std::int64_t n = std::min(configuration_.prefill_chunk, configuration_.prompt_tokens - done);
     const bool last = done + n == configuration_.prompt_tokens;
+    // Pictures first; which of them a row is makes no difference.
+    for (std::int64_t i = 0; i < n; ++i) {
+      ids[static_cast<std::size_t>(i)] = done + i < configuration_.picture_rows ? -1 : 0;
+    }
     const std::int64_t n_logits = configuration_.logit_rows > 1 ? n : (last ? 1 : 0);
     step(Phase::prefill, std::span(ids).first(static_cast<std::size_t>(n)),
          {0, n, done, {}, configuration_.prompt_tokens}, n_logits);
   }
+  ids.front() = 0;
   step(Phase::decode, std::span(ids).first(1), {0, 1, configuration_.context - 1, {}}, 1);
 }
 

@@ -13,10 +13,6 @@
 namespace galago::runtime {
 namespace {
 
-// Elements converted at once (but whole rows, where they become groups), whole blocks of any type; large
-// enough that reading is sequential, small beside any model.
-constexpr std::int64_t staged_elements = 256 * 1024;
-
 std::string file_of(const checkpoint::Checkpoint& checkpoint, const checkpoint::TensorSource& source) {
   return checkpoint.files[source.file].path().string();
 }
@@ -145,10 +141,18 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const Wei
   std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
   weight.data = to;
   for (const model::NamedShape& tensor : tensors) {
-    read(find(tensor), format, to);
+    read(tensor, format, to);
     if (to != nullptr) to += static_cast<Bytes>(tensor.shape[0]) * format.row_bytes(weight.cols());
   }
   return weight;
+}
+
+void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& format, std::byte* to) {
+  if (checkpoint_.merges.contains(tensor.name)) {
+    read_merged(tensor, format, to);
+  } else {
+    read(find(tensor), format, to);
+  }
 }
 
 void WeightLoader::read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to) {

@@ -40,7 +40,15 @@ class WeightLoader : public model::WeightSource {
 
   const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
   Weight place(std::span<const model::NamedShape> tensors, const WeightFormat& format);
-  /// Brings all rows of a tensor to `to` (null in plan mode) in `format`.
+  /// The most elements that are converted at once (but whole rows, where they become groups): whole blocks of
+  /// any type, large enough that reading is sequential, small beside any model.
+  static constexpr std::int64_t staged_elements = 256 * 1024;
+
+  /// Brings all rows of a tensor to `to` (null in plan mode) in `format`, what is merged into it included.
+  void read(const model::NamedShape& tensor, const WeightFormat& format, std::byte* to);
+  /// Adds the products of adapters to a matrix, several rows at a time, before it is rounded.
+  void read_merged(const model::NamedShape& matrix, const WeightFormat& format, std::byte* to);
+  /// The tensor as it is stored.
   void read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
   void read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
   /// Plain numbers to groups, several rows at a time.

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "text/regex.h"
+#include "base/regex.h"
 
 namespace galago::text {
 

@@ -17,14 +17,23 @@ ChatTurn read_turn(const Json& json, const std::string& key, std::string_view fi
 }
 
 void check_keys(const Json& json, const std::string& name, std::string_view file) {
-  static const std::set<std::string> known = {"source",    "defined_in",
-                                              "begin",     "default_system",
-                                              "system",    "system_in_first_user",
-                                              "user",      "later_user_prefix",
-                                              "assistant", "answer",
-                                              "image",     "after_image",
-                                              "trim",      "stop",
-                                              "end",       "templates"};
+  static const std::set<std::string> known = {"source",
+                                              "defined_in",
+                                              "begin",
+                                              "default_system",
+                                              "system",
+                                              "system_in_first_user",
+                                              "system_in_last_user",
+                                              "user",
+                                              "later_user_prefix",
+                                              "assistant",
+                                              "answer",
+                                              "image",
+                                              "after_image",
+                                              "trim",
+                                              "stop",
+                                              "end",
+                                              "templates"};
   if (!json.is_object()) {
     fail(ErrorCode::model, "{}: {} is {}, expected an object", file, printable(name), describe_json(json));
   }
@@ -109,8 +118,9 @@ ChatFormat::ChatFormat(std::string name, const Json& json, std::string_view file
 void ChatFormat::read_texts(const Json& json, std::string_view file) {
   begin_ = string_or_empty(json, "begin", file);
   if (json.contains("system")) system_ = read_turn(json, "system", file);
-  default_system_ = string_or_empty(json, "default_system", file);
+  if (json.contains("default_system")) default_system_ = get_string(json, "default_system", file);
   system_in_first_user_ = is_true(json, "system_in_first_user", file);
+  system_in_last_user_ = is_true(json, "system_in_last_user", file);
   user_ = read_turn(json, "user", file);
   if (json.contains("later_user_prefix")) later_user_prefix_ = get_string(json, "later_user_prefix", file);
   assistant_ = read_turn(json, "assistant", file);
@@ -129,10 +139,10 @@ Segments ChatFormat::render(const std::vector<ChatMessage>& messages) const {
   if (has_system) {
     add_message(turns.front(), system_, {}, system);
     turns = turns.subspan(1);
-  } else if (!default_system_.empty()) {
-    append(system, system_.prefix + default_system_ + system_.suffix, false);
+  } else if (default_system_) {
+    append(system, system_.prefix + *default_system_ + system_.suffix, false);
   }
-  if (!system_in_first_user_) {
+  if (!system_in_first_user_ && !system_in_last_user_) {
     for (const Segment& segment : std::exchange(system, {})) append(prompt, segment.text, segment.literal);
   }
   ChatTurn user = user_;
@@ -141,9 +151,10 @@ Segments ChatFormat::render(const std::vector<ChatMessage>& messages) const {
       fail(ErrorCode::input, "a system message is only possible as the first of a conversation");
     }
     const bool from_user = message.role == ChatRole::user;
-    add_message(message, from_user ? user : assistant_, from_user ? system : Segments(), prompt);
+    const bool with_system = from_user && (!system_in_last_user_ || &message == &turns.back());
+    add_message(message, from_user ? user : assistant_, with_system ? system : Segments(), prompt);
     if (!from_user) continue;
-    system.clear();
+    if (with_system) system.clear();
     user.prefix = later_user_prefix_.value_or(user_.prefix);
   }
   append(prompt, answer_prefix_, false);

@@ -59,8 +59,10 @@ class ChatFormat {
   bool defined_in_code_ = false;
   std::string begin_;  ///< before all else
   ChatTurn system_;
-  std::string default_system_;         ///< the system text of a conversation without one; may be empty
+  /// The system text of a conversation without one: an empty one still has its prefix and suffix.
+  std::optional<std::string> default_system_;
   bool system_in_first_user_ = false;  ///< as LLaMA-2 has it: after the first user message's prefix
+  bool system_in_last_user_ = false;   ///< as Mistral has it since its third tokenizer: after the last one's
   ChatTurn user_;
   std::optional<std::string> later_user_prefix_;  ///< for messages of the user after the first
   ChatTurn assistant_;

@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "text/regex.h"
+#include "base/regex.h"
 #include "text/unicode.h"
 
 namespace galago::text {

@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "base/regex.h"
 #include "text/normalizer.h"
-#include "text/regex.h"
 
 namespace galago::text {
 

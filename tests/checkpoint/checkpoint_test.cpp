@@ -44,17 +44,54 @@ void write_part(const Checkpoint& from, const fs::path& path,
 
 TEST(Checkpoint, AccountsForEveryTensorOfTheGoldens) {
   const struct {
-    const char* name;
+    const char *name, *family;
     std::size_t tensors, ignored;
-  } expected[] = {{"llava-1.5", 62, 18}, {"llava-1.5-original", 62, 20}, {"text-llama", 21, 0}};
+  } expected[] = {{"llava-1.5", "llava-1.5", 62, 18},
+                  {"llava-1.5-original", "llava-1.5-original", 62, 20},
+                  {"internlm-xcomposer2-vl", "internlm-xcomposer2", 102, 2},
+                  {"text-llama", "llama", 21, 0}};
   for (const auto& one : expected) {
     const Checkpoint checkpoint = open_checkpoint(golden(one.name));
-    EXPECT_EQ(checkpoint.family, std::string(one.name) == "text-llama" ? "llama" : one.name);
+    EXPECT_EQ(checkpoint.family, one.family);
     EXPECT_TRUE(checkpoint.unknown.empty()) << one.name << ": " << checkpoint.unknown.front().name;
     EXPECT_EQ(checkpoint.tensors.size(), one.tensors) << one.name;
     EXPECT_EQ(checkpoint.ignored.size(), one.ignored) << one.name;
     for (const IgnoredTensor& tensor : checkpoint.ignored) EXPECT_FALSE(tensor.reason.empty());
   }
+}
+
+/// XComposer2's configuration without its weights; `change` edits it.
+void write_xcomposer_config(const fs::path& to, const std::function<void(Json&)>& change) {
+  Json config = parse_json_file((golden("internlm-xcomposer2-vl") / "config.json").string());
+  change(config);
+  write_text(to / "config.json", config.dump());
+}
+
+TEST(Checkpoint, KnowsTheTowerThatPublishedXComposerFilesLeaveOut) {
+  const Scratch scratch;
+  write_text(scratch / "model.safetensors", test::safetensors("{}", 0));
+  const auto open = [&](std::int64_t img_size) {
+    write_xcomposer_config(scratch.path(), [&](Json& config) {
+      for (const char* key : {"vision_config", "plora_r", "plora_alpha"}) config.erase(key);
+      config["img_size"] = img_size;
+    });
+    return open_checkpoint(scratch.path()).config;
+  };
+  const Json large = open(490);
+  EXPECT_EQ(large.at("tower").at("hidden_size"), 1024);
+  EXPECT_EQ(large.at("tower").at("n_layers_run"), 24);
+  EXPECT_EQ(large.at("tower").at("position_size"), 490);
+  EXPECT_EQ(large.at("image").at("crop"), 490);
+  EXPECT_EQ(large.at("decoder").at("picture_rank"), 256);
+  EXPECT_EQ(open(224).at("tower").at("position_size"), 224);
+}
+
+TEST(Checkpoint, OfXComposersThatTilePicturesIsRefused) {
+  const Scratch scratch;
+  write_xcomposer_config(scratch.path(), [](Json&) {});
+  write_text(scratch / "model.safetensors",
+             test::safetensors(R"({"plora_sub_GN":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})", 2));
+  expect_says(refusal(scratch.path()), "model.safetensors: has the tensor plora_sub_GN");
 }
 
 TEST(Checkpoint, GivesTheSameWeightsInBothLayouts) {

@@ -87,6 +87,22 @@ TEST(Lora, PatternsAndRankStabilisationSetRankAndScale) {
   EXPECT_DOUBLE_EQ(adapter.load(base).at("decoder.1.mlp.down").scale, 6 / std::sqrt(4.0));
 }
 
+TEST(Lora, PatternsAreRegularExpressionsAndTheFirstThatMatchesCounts) {
+  const auto scale = [](const std::string& patterns) {
+    Adapter adapter(R"(,"alpha_pattern":)" + patterns);
+    adapter.add(down, 9);
+    Checkpoint base = base_of("llama");
+    return adapter.load(base).at("decoder.1.mlp.down").scale;
+  };
+  EXPECT_EQ(scale(R"({".*\\.[1-3]\\.mlp\\.(up|down)_proj":6})"), 3);
+  EXPECT_EQ(scale(R"({"layers.0.mlp.down_proj":6})"), 4) << "another layer";
+  EXPECT_EQ(scale(R"({"own_proj":6})"), 4) << "no whole part of the path";
+  EXPECT_EQ(scale(R"({"model.layers.1":6})"), 4) << "not to the path's end";
+  EXPECT_EQ(scale(R"({"model.layers.1.mlp.down_proj":6})"), 3);
+  EXPECT_EQ(scale(R"({"z":1,"mlp.down_proj":10,"down_proj":6})"), 5);
+  EXPECT_EQ(scale(R"({"down_proj":6,"mlp.down_proj":10})"), 3);
+}
+
 TEST(Lora, AFactorOfAPackedMatrixIsTakenApartLikeTheMatrix) {
   Adapter adapter("");
   adapter.add("base_model.model.model.layers.0.attention.wqkv", 24);
@@ -122,8 +138,10 @@ TEST(Lora, RefusesKindsThatItDoesNotCompute) {
   expect_says(refused(R"(,"bias":"all")"), "bias is the string \"all\"");
   expect_says(refused(R"(,"modules_to_save":["lm_head"])"), "modules_to_save");
   expect_says(refused(R"(,"peft_type":"IA3")"), "expected LORA");
-  expect_says(refused(R"(,"rank_pattern":{".*down":2})"), "regular expression");
+  expect_says(refused(R"(,"rank_pattern":{"down(":2})"), "regular expression");
+  expect_says(refused(R"(,"rank_pattern":[2])"), "rank_pattern is an array, expected an object");
   expect_says(refused(R"(,"alpha_pattern":{"down_proj":"x"})"), "expected a positive number");
+  expect_says(refused(R"(,"alpha_pattern":{"(.+)+1":1})"), "cannot be held against");
   expect_says(refused(R"(,"r":3)"), "states the rank 3");
 }
 

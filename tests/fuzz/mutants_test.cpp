@@ -104,7 +104,7 @@ TEST(Mutants, Pictures) {
   }
   std::sort(pictures.begin(), pictures.end());
   ASSERT_GT(pictures.size(), 10U);
-  for_each_mutant(share(30), [&](Random& random) {
+  for_each_mutant(share(25), [&](Random& random) {
     const std::string mutant = mutate_bytes(random.pick(pictures), random);
     return complaint([&] { parse_image(mutant); }, image_name);
   });
@@ -194,6 +194,35 @@ TEST(Mutants, WholeModels) {
     });
   }
   EXPECT_GE(loaded, 3) << "mutants of refused files test little";
+}
+
+TEST(Mutants, Adapters) {
+  const std::filesystem::path base = goldens / "text-llama";
+  const std::string module = "base_model.model.model.layers.1.mlp.down_proj.lora_";
+  std::string header = "{\"" + module;
+  header += R"(A.weight":{"dtype":"F32","shape":[2,256],"data_offsets":[0,2048]},")" + module;
+  header += R"(B.weight":{"dtype":"F32","shape":[128,2],"data_offsets":[2048,3072]}})";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  std::string weights(8, '\0');
+  weights[0] = static_cast<char>(header.size() % 256);
+  weights[1] = static_cast<char>(header.size() / 256);
+  weights.append(header).append(3072, '\0');
+  const std::map<std::string, std::string> files = {
+      {"adapter_config.json",
+       R"({"peft_type":"LORA","r":4,"lora_alpha":8,"use_rslora":false,"bias":"none","target_modules":["down_proj"],)"
+       R"("rank_pattern":{"layers\\.1\\.mlp.*":2},"alpha_pattern":{"(up|down)_proj":3}})"},
+      {"adapter_model.safetensors", weights}};
+  ScratchDirectory directory;
+  for (const auto& [name, bytes] : files) directory.write(name, bytes);
+  ASSERT_EQ(complaint([&] { parse_adapter(base, directory.path()); }, ""), "");
+  parse_adapter(base, directory.path());
+  for_each_mutant(share(5), [&](Random& random) {
+    const std::string name = random.one_in(2) ? "adapter_config.json" : "adapter_model.safetensors";
+    directory.write(name, mutate_file(name, files.at(name), random));
+    std::string found = complaint([&] { parse_adapter(base, directory.path()); }, "adapter_");
+    directory.write(name, files.at(name));
+    return found.empty() ? found : name + ": " + found;
+  });
 }
 
 }  // namespace

@@ -7,10 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
 #include "checkpoint/safetensors.h"
 #include "galago/image.h"
+#include "runtime/adapters.h"
 #include "runtime/model_files.h"
+#include "runtime/planner.h"
 #include "text/tokenizer.h"
 
 namespace galago::fuzz {
@@ -65,6 +68,16 @@ void parse_tokenizer(const std::filesystem::path& directory) {
 
 void parse_model(const std::filesystem::path& directory) {
   runtime::open_model(directory);
+}
+
+void parse_adapter(const std::filesystem::path& base, const std::filesystem::path& directory) {
+  runtime::ModelFiles files = runtime::open_model(base);
+  runtime::add_adapters(files, {&directory, 1});
+  runtime::merge_adapters(files, {&directory, 1});
+  EngineOptions options;
+  options.context = 8;
+  const auto backend = backend::make_cpu_backend(1);
+  runtime::rehearse(files, runtime::configure(options, files.description, {}), *backend);
 }
 
 }  // namespace galago::fuzz

@@ -35,5 +35,7 @@ class ScratchDirectory {
 void parse_tokenizer(const std::filesystem::path& directory);
 /// Everything that is read of a checkpoint before its weights.
 void parse_model(const std::filesystem::path& directory);
+/// An adapter beside its base, planned for: names, ranks and shapes.
+void parse_adapter(const std::filesystem::path& base, const std::filesystem::path& directory);
 
 }  // namespace galago::fuzz

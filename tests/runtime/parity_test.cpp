@@ -52,11 +52,15 @@ const std::vector<Family>& known_families() {
       {"llava-1.5-lora-old-names", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
       {"llava-1.6-vicuna", Presence::committed},
       {"llava-1.6-mistral", Presence::committed},
+      {"llava-1.6-mistral-original", Presence::committed},
       {"internvl2-llama", Presence::committed},
       {"internvl2-qwen2", Presence::committed},
       {"internvl2-internlm2", Presence::committed},
       {"internvl2-phi3", Presence::committed},
+      {"internvl2-qk-norm", Presence::committed},
       {"internvl3-hf", Presence::committed},
+      // So are those of Partial LoRA.
+      {"internlm-xcomposer2-vl", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.08}},
       {"text-llama", Presence::committed},
       {"text-llama-linear", Presence::committed},
       {"text-llama3", Presence::committed},
@@ -65,6 +69,7 @@ const std::vector<Family>& known_families() {
       {"text-internlm2", Presence::committed},
       {"text-phi3", Presence::committed},
       {"text-phi3-longrope", Presence::committed},
+      {"text-seed-oss", Presence::committed},
       {"text-llama-awq", Presence::committed},
       {"text-llama-gptq", Presence::committed},
       {"text-llama-gptq-act-order", Presence::committed},
@@ -159,7 +164,7 @@ EngineOptions options_for(const std::string& folder) {
   }
   options.precision = Precision::fp32;
   options.logits = LogitRows::all;
-  options.context = 512;
+  options.context = folder.starts_with("text-") ? 512 : 1024;
   return options;
 }
 
@@ -322,6 +327,14 @@ TEST(Generation, RequestsChooseAmongAdapters) {
   request.adapter = "other";
   EXPECT_NE(message_of([&] { engine.trace(request); }, ErrorCode::usage).find("llava-1.5-lora"),
             std::string::npos);
+}
+
+TEST(Generation, AMergedAdapterGivesWhatOneKeptApartGives) {
+  const std::string folder = "llava-1.5-lora";
+  if (!std::filesystem::exists(goldens / folder)) GTEST_SKIP() << folder << " is not there";
+  EngineOptions options = options_for(folder);
+  std::swap(options.adapters, options.merged_adapters);
+  check_folder(folder, options, {}, true);
 }
 
 TEST(Generation, TheCallerCanStopIt) {

@@ -33,6 +33,16 @@ TEST(Shapes, HaveThePublishedNumbersOfParameters) {
   EXPECT_EQ(parameters("llama-65b"), 65'285'660'672);
   EXPECT_EQ(parameters("smollm2-135m"), 134'515'008);
   EXPECT_EQ(parameters("tinyllama-1.1b"), 1'100'048'384);
+  EXPECT_EQ(parameters("internvl2-1b"), 938'158'976);
+  EXPECT_EQ(parameters("internvl2-2b"), 2'205'754'368);
+  EXPECT_EQ(parameters("internvl2-4b"), 4'146'855'936);
+  EXPECT_EQ(parameters("internvl2-8b"), 8'075'365'376);
+  EXPECT_EQ(parameters("internvl2-26b"), 25'514'186'112);
+  // Of these less the tower's last layer and norm, which are not used.
+  EXPECT_EQ(parameters("llava-1.6-mistral-7b"), 7'566'747'648 - 12'598'272);
+  EXPECT_EQ(parameters("llava-1.6-vicuna-7b"), 7'063'431'168 - 12'598'272);
+  // 8.06 billion and Partial LoRA of rank 256.
+  EXPECT_EQ(parameters("internlm-xcomposer2-vl-7b"), 8'666'838'016);
 }
 
 TEST(Shapes, EachIsPlanned) {

@@ -100,6 +100,23 @@ TEST(ChatFormat, NoFormatIsTheMessageItself) {
   EXPECT_EQ(text_of(chat_format("none").render({{ChatRole::user, "The quick", 0}})), "The quick");
 }
 
+TEST(ChatFormat, AnEmptyDefaultSystemTextHasItsFrame) {
+  const ChatFormat format = chat_format("llama-3.1");
+  const std::string frame = "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date";
+  EXPECT_EQ(text_of(format.render({{ChatRole::user, "a", 0}})).find(frame), 0U);
+  EXPECT_EQ(text_of(chat_format("chatml").render({{ChatRole::user, "a", 0}})),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(ChatFormat, TheSystemTextMayStandInTheLastUserMessage) {
+  const std::vector<ChatMessage> messages = {{ChatRole::system, "S", 0},
+                                             {ChatRole::user, "a", 0},
+                                             {ChatRole::assistant, "b", 0},
+                                             {ChatRole::user, "c", 1}};
+  EXPECT_EQ(text_of(chat_format("mistral-v3-tekken").render(messages)),
+            "[INST]a[/INST]b</s>[INST]S\n\n<image>\nc[/INST]");
+}
+
 TEST(ChatFormat, TheSystemTextMayStandInTheFirstUserMessage) {
   const Json json = {{"source", "s"},
                      {"system", {{"prefix", "<<SYS>>\n"}, {"suffix", "\n<</SYS>>\n\n"}}},

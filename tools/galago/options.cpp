@@ -109,9 +109,13 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   add_storage_options(command, options);
   add_memory_option(command, options);
   command
-      .add_option_function<std::string>(
-          "--lora", [&options](const std::string& directory) { options.adapters = {directory}; },
-          "A PEFT LoRA adapter of the decoder")
+      .add_option_function<std::vector<std::string>>(
+          "--lora",
+          [&options](const std::vector<std::string>& directories) {
+            options.merged_adapters.assign(directories.begin(), directories.end());
+          },
+          "A PEFT LoRA adapter of the decoder, merged into its weights; may be given several times")
+      ->allow_extra_args(false)
       ->type_name("DIR");
   add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
                           "Where it runs");

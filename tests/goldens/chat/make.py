@@ -2,7 +2,9 @@
 templates/, which are those that models are published with, and the original conversation code of LLaVA, InternVL and
 InternLM-XComposer where the format is defined there. Writes cases.json.
 
-    python make.py --llava LLAVA_CHECKOUT --internvl INTERNVL_CHECKOUT --xcomposer XCOMPOSER_CHECKOUT
+    python make.py --llava LLAVA_CHECKOUT --internvl INTERNVL_CHECKOUT --xcomposer XCOMPOSER_CHECKOUT --llama3 FOLDER
+
+FOLDER has chat_template of Llama-3.3-70B-Instruct as llama-3.1.jinja and that of Llama-3.2-3B-Instruct as llama-3.2.jinja.
 """
 import argparse
 import ast
@@ -24,10 +26,16 @@ TEMPLATES = {
     "chatml": ["chatml-internvl", "chatml", "chatml-internlm2"],
     "qwen2": ["qwen2"], "qwen1.5": ["qwen1.5"], "smollm2": ["smollm2"], "llama-2": ["llama-2"],
     "llama-3": ["llama-3", "llama-3-generation"], "mistral-instruct": ["mistral-instruct"],
-    "phi-3": ["phi-3-mini", "phi-3-medium", "phi-3-small", "phi-3"],
+    "phi-3": ["phi-3-mini", "phi-3-medium", "phi-3-small", "phi-3", "phi-3.5"],
+    "qwen2.5": ["qwen2.5"], "mistral-v3": ["mistral-v3"], "mistral-v3-tekken": ["mistral-nemo"],
+    "mistral-v7-tekken": ["mistral-small-3.1"],
 }
+# Templates whose licence keeps them out of here.
+ELSEWHERE = {"llama-3.1": ["llama-3.1", "llama-3.2"]}
 PARTS = {"llava-1.5-hf", "llava-1.5-roles", "llava-1.6-mistral-hf", "llava-1.6-mistral", "chatml-internvl"}
 WITHOUT_SYSTEM = {"llava-1.6-mistral", "mistral-instruct", "phi-3-mini", "phi-3-medium"}
+# Without a system text it writes one of its own with the day's date.
+WITH_SYSTEM = {"mistral-small-3.1"}
 LLAVA = ["llava_v1", "vicuna_v1", "llava_v0", "llava_llama_2", "mistral_instruct", "chatml_direct", "mpt"]
 INTERNVL = ["Hermes-2", "internlm2-chat", "phi3-chat", "internvl2_5", "internvl_zh"]
 
@@ -46,18 +54,20 @@ def conversations(pictures):
            user("Which one?")]
 
 
-def by_template(name, messages):
+def by_template(name, messages, folder=HERE / "templates"):
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation])
     def refuse(text):
         raise ValueError(text)
     environment.globals["raise_exception"] = refuse
+    if name in WITH_SYSTEM:
+        environment.globals["strftime_now"] = lambda form: ""
     chat = []
     for message in messages:
         content = message["text"]
         if name in PARTS:
             content = [{"type": "image"}] * message["images"] + [{"type": "text", "text": content}]
         chat.append({"role": message["role"], "content": content})
-    source = (HERE / "templates" / (name + ".jinja")).read_text()
+    source = (folder / (name + ".jinja")).read_text()
     prompt = environment.from_string(source).render(messages=chat, add_generation_prompt=True, bos_token="<s>",
                                                     eos_token="</s>")
     return prompt.removeprefix("<s>").replace("<IMG_CONTEXT>", MARK)
@@ -139,6 +149,7 @@ def main():
     parser.add_argument("--llava", type=pathlib.Path, required=True)
     parser.add_argument("--internvl", type=pathlib.Path, required=True)
     parser.add_argument("--xcomposer", type=pathlib.Path, required=True)
+    parser.add_argument("--llama3", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     cases = []
 
@@ -147,9 +158,13 @@ def main():
     for name, templates in TEMPLATES.items():
         for template in templates:
             for messages in conversations(template in PARTS):
-                if messages[0]["role"] == "system" and template in WITHOUT_SYSTEM:
+                if template in (WITHOUT_SYSTEM if messages[0]["role"] == "system" else WITH_SYSTEM):
                     continue
                 add(name, template, messages, by_template(template, messages))
+    for name, templates in ELSEWHERE.items():
+        for template in templates:
+            for messages in conversations(False):
+                add(name, None, messages, by_template(template, messages, arguments.llama3))
     llava = load_module(arguments.llava / "llava" / "conversation.py")
     for name in LLAVA:
         for messages in conversations(True):

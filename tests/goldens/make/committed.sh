@@ -25,6 +25,7 @@ make text-qwen2 $text
 make text-internlm2 $text
 make text-phi3 $text
 make text-phi3-longrope $text
+make text-seed-oss $other_head
 make text-llama-awq --hidden 64 --heads 2 --kv-heads 1 --layers 2 --mlp 192 --group 64
 make text-llama-gptq --hidden 96 --heads 3 --kv-heads 1 --layers 2 --mlp 160 --group 32
 make text-llama-gptq-act-order --hidden 64 --heads 4 --kv-heads 2 --layers 2 --mlp 192 --group 32
@@ -36,6 +37,8 @@ make internvl2-internlm2 $seeing $pictures
 make internvl2-qwen2 $seeing --max-tiles 12 --image 16 --patch 4 $pictures
 make internvl2-llama $seeing $pictures
 make internvl2-phi3 $seeing $pictures
+make internvl2-qk-norm $seeing --hidden 42 --heads 3 --cases wide one_pixel thin
+make llava-1.6-mistral-original $seeing --cases wide one_pixel thin two_images
 make internvl3-hf $seeing $pictures
 make internlm-xcomposer2-vl $seeing --image 40 $pictures
 make llava-1.5-lora --base ../llava-1.5 --rank 4

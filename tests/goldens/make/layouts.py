@@ -93,7 +93,9 @@ def llama_layer(at, text):
         for leaf, count in (("q_proj", heads), ("k_proj", kv_heads), ("v_proj", kv_heads)):
             names |= linear(f"{at}self_attn.{leaf}", count * size, hidden, bias)
         names |= linear(at + "mlp.gate_proj", mlp, hidden) | linear(at + "mlp.up_proj", mlp, hidden)
-    return names | linear(at + "self_attn.o_proj", hidden, heads * size) | linear(at + "mlp.down_proj", hidden, mlp)
+    out_bias = text.get("attention_out_bias", False)
+    names |= linear(at + "self_attn.o_proj", hidden, heads * size, out_bias)
+    return names | linear(at + "mlp.down_proj", hidden, mlp)
 
 
 def internlm2_layer(at, text):
@@ -139,7 +141,8 @@ def llava_original(config):
     vision, text = config["vision_config"], config | {"model_type": "llama"}
     inv_freq = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": (head_size(text) // 2,)
                 for i in range(text["num_hidden_layers"])}
-    return inv_freq | clip("model.vision_tower.vision_tower.vision_model.", vision) | decoder(text) | projector(
+    newline = {"model.image_newline": (text["hidden_size"],)} if config["image_aspect_ratio"] == "anyres" else {}
+    return inv_freq | newline | clip("model.vision_tower.vision_tower.vision_model.", vision) | decoder(text) | projector(
         "model.mm_projector.0", "model.mm_projector.2", vision["hidden_size"], text["hidden_size"])
 
 
@@ -168,6 +171,7 @@ LAYOUTS = {
     "LlavaForConditionalGeneration": llava_hub,
     "LlavaNextForConditionalGeneration": llava_hub,
     "LlavaLlamaForCausalLM": llava_original,
+    "LlavaMistralForCausalLM": llava_original,
     "InternVLChatModel": internvl_original,
     "InternVLForConditionalGeneration": internvl_hf,
     "InternLMXComposer2ForCausalLM": xcomposer2,

@@ -4,7 +4,8 @@ import re
 import torch
 from transformers import (AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, InternVLConfig,
                           InternVLForConditionalGeneration, InternVLVisionConfig, LlamaConfig, LlamaForCausalLM,
-                          LlavaConfig, LlavaForConditionalGeneration, LlavaNextForConditionalGeneration)
+                          LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig,
+                          LlavaNextForConditionalGeneration)
 
 from . import pixels, renaming
 from .partial_lora import add_partial_lora, split_query_key_value
@@ -16,7 +17,8 @@ def text_config(values):
     """The decoder's configuration; InternLM2 is a LLaMA whose attention weights are packed."""
     values = {k: v for k, v in values.items() if k not in ("architectures", "quantization_config", "attn_implementation")}
     kind = values.pop("model_type")
-    kind = "llama" if kind in ("internlm2", "internlmxcomposer2", "llava") else kind
+    kind = "llama" if kind in ("internlm2", "internlmxcomposer2", "llava", "llava_llama") else kind
+    kind = "mistral" if kind == "llava_mistral" else kind
     scaling = values.get("rope_scaling")
     if scaling is not None and scaling.get("type") == "dynamic":
         # Without effect up to max_position_embeddings, and goldens stay below.
@@ -132,6 +134,23 @@ class LlavaNext(Llava):
 
     def token_counts(self, embeddings, facts):
         return [int(count) for count in self.counts]
+
+
+class LlavaNextOriginal(LlavaNext):
+    def __init__(self, folder, config, tensors):
+        vision = CLIPVisionConfig(**config["vision_config"])
+        text = text_config({k: v for k, v in config.items() if not k.startswith(("mm_", "vision_", "image_"))})
+        self.grids = [[height, width] for width, height in config["image_grid_pinpoints"]]
+        values = LlavaNextConfig(vision_config=vision, text_config=text, image_grid_pinpoints=self.grids,
+                                 vision_feature_layer=config["mm_vision_select_layer"])
+        names = renaming.renamed(tensors, renaming.LLAVA_ORIGINAL)
+        ImageModel.__init__(self, build(LlavaNextForConditionalGeneration, values, names))
+        self.config, self.size, self.image_id = values, vision.image_size, -200
+
+
+def llava_original(folder, config, tensors):
+    builder = LlavaNextOriginal if config["image_aspect_ratio"] == "anyres" else LlavaOriginal
+    return builder(folder, config, tensors)
 
 
 class InternVL(ImageModel):
@@ -254,7 +273,8 @@ def with_adapter(base_tensors, adapter, config):
 
 BUILDERS = {
     "LlavaForConditionalGeneration": Llava,
-    "LlavaLlamaForCausalLM": LlavaOriginal,
+    "LlavaLlamaForCausalLM": llava_original,
+    "LlavaMistralForCausalLM": llava_original,
     "LlavaNextForConditionalGeneration": LlavaNext,
     "InternVLForConditionalGeneration": internvl_hf,
     "InternVLChatModel": internvl_original,

@@ -60,7 +60,8 @@ def read_tokens(folder, architecture):
     folder = Path(folder)
     if (folder / "tokenizer.json").exists():
         return JsonTokens(folder)
-    image_ids = {"LlavaLlamaForCausalLM": ORIGINAL_LLAVA_IMAGE, "InternLMXComposer2ForCausalLM": XCOMPOSER_IMAGE}
+    image_ids = {"LlavaLlamaForCausalLM": ORIGINAL_LLAVA_IMAGE, "LlavaMistralForCausalLM": ORIGINAL_LLAVA_IMAGE,
+                 "InternLMXComposer2ForCausalLM": XCOMPOSER_IMAGE}
     return PieceTokens(folder, image_ids.get(architecture))
 
 

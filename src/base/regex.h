@@ -1,4 +1,4 @@
-// Regular expressions of tokenizers: PCRE2 with Unicode properties and limits on the work of a match.
+// Regular expressions out of foreign files: PCRE2 with Unicode properties and limits on the work of a match.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace galago::text {
+namespace galago {
 
 struct Range {
   std::size_t begin = 0;
@@ -28,4 +28,4 @@ class Regex {
   std::shared_ptr<const void> code_;  // a pcre2_code; its header stays out of ours
 };
 
-}  // namespace galago::text
+}  // namespace galago

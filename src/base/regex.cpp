@@ -1,12 +1,12 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "text/regex.h"
+#include "base/regex.h"
 
 #include <pcre2.h>
 
 #include "base/fail.h"
 #include "base/printable.h"
 
-namespace galago::text {
+namespace galago {
 namespace {
 
 constexpr std::uint32_t match_limit = 10'000'000;
@@ -85,14 +85,13 @@ std::vector<Range> Regex::matches(std::string_view text) const {
                                   data.get(), context.get());
     if (count == PCRE2_ERROR_NOMATCH) break;
     if (count < 0) {
-      fail(ErrorCode::input, "a text cannot be split into words by the tokenizer's regular expression: {}",
-           message_of(count));
+      fail(ErrorCode::input, "a text is beyond the limits of a regular expression: {}", message_of(count));
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
     const Range match{ends[0], ends[1]};
     // \K in a lookaround may begin a match after its end or before the last one.
     if (match.begin >= match.end || match.begin < from) {
-      fail(ErrorCode::input, "the tokenizer's regular expression matches backwards");
+      fail(ErrorCode::input, "a regular expression matches backwards");
     }
     found.push_back(match);
     from = match.end;
@@ -101,4 +100,4 @@ std::vector<Range> Regex::matches(std::string_view text) const {
   return found;
 }
 
-}  // namespace galago::text
+}  // namespace galago

@@ -1,0 +1,82 @@
+// Matrices that adapters are merged into on their way to memory.
+#include <algorithm>
+
+#include "runtime/weight_loader.h"
+#include "tensor/convert.h"
+
+namespace galago::runtime {
+namespace {
+
+/// Some neighbouring rows of a source, as a source of their own.
+checkpoint::TensorSource rows_of(const checkpoint::TensorSource& source, std::int64_t first,
+                                 std::int64_t count) {
+  checkpoint::TensorSource part = source;
+  part.rows.clear();
+  part.shape = {count, source.shape[1]};
+  const checkpoint::RowRun whole{0, source.shape[0]};
+  const std::span<const checkpoint::RowRun> runs =
+      source.rows.empty() ? std::span(&whole, 1) : std::span<const checkpoint::RowRun>(source.rows);
+  for (const checkpoint::RowRun& run : runs) {
+    const std::int64_t skipped = std::min(first, run.count);
+    const std::int64_t taken = std::min(count, run.count - skipped);
+    if (taken > 0) part.rows.push_back({run.first + skipped * run.step, taken, run.step});
+    first -= skipped;
+    count -= taken;
+  }
+  return part;
+}
+
+/// One adapter's factors in FP32; null in plan mode.
+struct Factors {
+  const float* a;  // [rank, columns]
+  const float* b;  // [rows, rank]
+  std::int64_t rank;
+  float scale;
+};
+
+void add_product(const Factors& factors, std::int64_t index, std::span<float> row) {
+  const auto columns = row.size();
+  for (std::int64_t k = 0; k < factors.rank; ++k) {
+    const float weight = factors.scale * factors.b[index * factors.rank + k];
+    const float* a = factors.a + static_cast<std::size_t>(k) * columns;
+    for (std::size_t j = 0; j < columns; ++j) row[j] += weight * a[j];
+  }
+}
+
+}  // namespace
+
+void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightFormat& format, std::byte* to) {
+  const checkpoint::TensorSource& source = find(matrix);
+  const std::int64_t n_rows = matrix.shape[0];
+  const std::int64_t cols = matrix.shape[1];
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const auto staged = [&](const model::NamedShape& factor) {
+    auto* values = arena_.array<float>(memory::RegionId::staging, factor.shape.elements());
+    read(find(factor), DType::f32, reinterpret_cast<std::byte*>(values));
+    return values;
+  };
+  std::vector<Factors> all;
+  for (const checkpoint::Merge& merge : checkpoint_.merges.at(matrix.name)) {
+    const float* a = staged({merge.factors + ".a", {merge.rank, cols}});
+    all.push_back({a, staged({merge.factors + ".b", {n_rows, merge.rank}}), merge.rank, merge.scale});
+  }
+  const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, n_rows);
+  auto* wide = arena_.array<float>(memory::RegionId::staging, batch * cols);
+  const Bytes row_bytes = format.row_bytes(cols);
+  for (std::int64_t first = 0; first < n_rows; first += batch) {
+    const std::int64_t count = std::min(batch, n_rows - first);
+    read(rows_of(source, first, count), DType::f32, reinterpret_cast<std::byte*>(wide));
+    if (to == nullptr) continue;
+    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
+      const std::span<float> row(wide + i * cols, static_cast<std::size_t>(cols));
+      for (const Factors& factors : all) add_product(factors, first + i, row);
+      if (format.is_grouped()) {
+        round_row(source, format.grouped(), row, {to, row_bytes});
+      } else {
+        from_f32(format.dtype(), row, {to, row_bytes});
+      }
+    }
+  }
+}
+
+}  // namespace galago::runtime
