@@ -1,5 +1,5 @@
-# Whether CUDA parts are built. There are none yet: the switch says so, and ON does not pretend.
-file(GLOB GALAGO_CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
+# Whether CUDA parts are built. There is no backend for them yet: the switch says so, and ON does not pretend.
+file(GLOB GALAGO_CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backend/cuda/*.cpp)
 if(NOT GALAGO_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "GALAGO_CUDA is ${GALAGO_CUDA}; it can be AUTO, ON or OFF")
 endif()

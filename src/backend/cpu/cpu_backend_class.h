@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/kernel_formats.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 
@@ -77,29 +78,6 @@ class CpuBackend final : public Backend {
   const QuantisedProducts products_;
   ThreadPool pool_;
 };
-
-inline kernels::Activation activation_of(Activation activation) {
-  switch (activation) {
-    case Activation::none:
-      return kernels::Activation::none;
-    case Activation::gelu:
-      return kernels::Activation::gelu;
-    case Activation::quick_gelu:
-      return kernels::Activation::quick_gelu;
-    case Activation::silu:
-      return kernels::Activation::silu;
-  }
-  return kernels::Activation::none;
-}
-
-inline kernels::Element element_of(DType dtype) {
-  return dtype == DType::f16    ? kernels::Element::f16
-         : dtype == DType::bf16 ? kernels::Element::bf16
-                                : kernels::Element::f32;
-}
-
-/// How kernels see the rows of a grouped format.
-kernels::GroupedRows rows_of(const Grouped& grouped, std::int64_t cols);
 
 /// The values of a weight that is kept in FP32; null in plan mode.
 inline const float* floats(const Weight& weight) {

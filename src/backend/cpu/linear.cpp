@@ -2,34 +2,6 @@
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
-namespace {
-
-kernels::GroupOffset offset_of(GroupOffset offset) {
-  switch (offset) {
-    case GroupOffset::none:
-      return kernels::GroupOffset::none;
-    case GroupOffset::minimum:
-      return kernels::GroupOffset::minimum;
-    case GroupOffset::zero_point:
-      return kernels::GroupOffset::zero_point;
-  }
-  return kernels::GroupOffset::none;
-}
-
-}  // namespace
-
-kernels::GroupedRows rows_of(const Grouped& grouped, std::int64_t cols) {
-  const GroupedLayout layout = layout_of(grouped, cols);
-  return {.bits = grouped.bits,
-          .group = grouped.group,
-          .scale = element_of(grouped.scale),
-          .offset = offset_of(grouped.offset),
-          .codebook = grouped.codebook == Codebook::none ? nullptr : values_of(grouped.codebook).data(),
-          .row_bytes = static_cast<std::int64_t>(layout.row_bytes),
-          .scales_at = static_cast<std::int64_t>(layout.scales_at),
-          .offsets_at = static_cast<std::int64_t>(layout.offsets_at)};
-}
-
 void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                         const Matrix& y) {
   Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};

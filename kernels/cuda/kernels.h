@@ -1,0 +1,128 @@
+// The CUDA kernels: plain parameters and one function a kernel that queues it in a stream. Formats and
+// activations are those of the CPU kernels.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cuda/runtime.h"
+
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
+
+/// FP32 rows, `stride` floats from one to the next.
+struct Rows {
+  float* data;
+  std::int64_t rows, cols, stride;
+};
+
+// --- linear layers ---
+
+/// Most rows of x that gemv() takes.
+inline constexpr std::int64_t max_gemv_rows = 8;
+
+/// y = activation(x w^T + bias) + residual for up to max_gemv_rows rows of x; with `up` y = activation(x w^T)
+/// * (x up^T). `op.grouped`, where there is one, lies in host memory, its codebook in the device's.
+cudaError_t gemv(cudaStream_t stream, const Linear& op);
+
+/// to [n_rows, cols] in FP16 = grouped rows.
+cudaError_t dequantise(cudaStream_t stream, const GroupedRows& format, const void* from, std::int64_t n_rows,
+                       std::int64_t cols, void* to);
+/// to [rows, cols] in FP16 or BF16 = x, FP16 saturating.
+cudaError_t narrow_rows(cudaStream_t stream, const Rows& x, Element element, void* to);
+
+struct LinearEnd {
+  Rows y;
+  const float* bias;  // [cols] or null
+  Activation activation;
+  const float* residual;  // [rows, cols] or null
+  std::int64_t residual_stride;
+};
+/// y = activation(y + bias) + residual
+cudaError_t finish_linear(cudaStream_t stream, const LinearEnd& op);
+
+/// y = activation(gate) * up of gate_up [rows, 2 * y.cols]
+cudaError_t gate(cudaStream_t stream, const Rows& gate_up, Activation activation, const Rows& y);
+/// y *= scale
+cudaError_t scale_rows(cudaStream_t stream, const Rows& y, float scale);
+/// y += x * scale [cols]
+cudaError_t add_scaled(cudaStream_t stream, const Rows& x, const float* scale, const Rows& y);
+
+// --- norms ---
+
+cudaError_t layer_norm(cudaStream_t stream, const Norm& op, std::int64_t n_rows);
+cudaError_t rms_norm(cudaStream_t stream, const Norm& op, std::int64_t n_rows);
+
+// --- embeddings ---
+
+struct Patches {
+  const float* pixels;  // [n_tiles, channels, image_size, image_size]
+  std::int64_t n_tiles, channels, image_size, patch_size;
+};
+cudaError_t unfold_patches(cudaStream_t stream, const Patches& op, const Rows& y);
+/// y row = class embedding or patch, plus position.
+cudaError_t tower_embed(cudaStream_t stream, const Rows& patches, const float* class_embedding,
+                        const float* positions, std::int64_t tokens_per_tile, const Rows& y);
+/// Squares of factor by factor patches side by side; `squares` of them on a line.
+cudaError_t pixel_shuffle(cudaStream_t stream, const Rows& patches, std::int64_t factor, std::int64_t squares,
+                          const Rows& y);
+
+struct TokenTable {
+  const void* data;
+  Element element;
+  const GroupedRows* grouped;  // host memory, as in Linear; or null
+};
+/// y row i = table row ids[i], or row -1 - ids[i] of `images`. `ids` lie on the device.
+cudaError_t token_embed(cudaStream_t stream, const std::int32_t* ids, const TokenTable& table,
+                        const Rows& images, const Rows& y);
+
+// --- rotary positions ---
+
+cudaError_t rope_frequencies(cudaStream_t stream, float base, std::int64_t dimensions, float* frequencies,
+                             std::int64_t count);
+/// table rows: cosines, then sines of (first_position + row) * frequencies, times scale.
+cudaError_t rope_table(cudaStream_t stream, const float* frequencies, std::int64_t first_position,
+                       float scale, const Rows& table);
+cudaError_t rope(cudaStream_t stream, const Rows& x, std::int64_t head_size, const Rows& table);
+
+// --- attention ---
+
+/// Where one layer's keys and values lie: pages as backend::LayerPages has them, the table on the device.
+struct PagedKeys {
+  void* base;
+  std::int64_t page_stride;  // bytes
+  std::int64_t page_tokens;
+  Element element;            // f32 or f16
+  const std::int32_t* pages;  // of one sequence
+};
+
+/// Stores rows of k and v, the tokens from first_position on, in their pages.
+cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, std::int64_t first_position,
+                      std::int64_t head_size, const PagedKeys& to);
+
+/// Queries and what they attend to. Query head h reads key-value head h / (n_heads / n_kv_heads).
+struct Attend {
+  Rows q, out;     // [n_rows, n_heads * head_size]
+  const float* k;  // [n_rows, n_kv_heads * head_size], kv_stride floats apart; null: in pages
+  const float* v;
+  std::int64_t kv_stride;
+  PagedKeys paged;
+  std::int64_t n_heads, n_kv_heads, head_size;
+  float scale;
+  std::int64_t tile_rows;       // bidirectional within runs of so many rows; 0: causal
+  std::int64_t first_position;  // of row 0, causal only
+  std::int64_t window;          // positions that a causal query sees; 0: all up to its own
+};
+inline constexpr std::int64_t max_attend_head_size = 256;
+
+/// Attention of many rows, a block of queries at a time (arXiv:2307.08691).
+cudaError_t attend_many(cudaStream_t stream, const Attend& op);
+
+/// Attention of few rows over pages, positions split over `n_splits` blocks (flash decoding). `partials` has
+/// decode_partial_floats() floats.
+cudaError_t attend_few(cudaStream_t stream, const Attend& op, std::int64_t n_splits, float* partials);
+constexpr std::int64_t decode_partial_floats(std::int64_t n_rows, std::int64_t n_heads,
+                                             std::int64_t head_size, std::int64_t n_splits) {
+  return n_rows * n_heads * n_splits * (head_size + 2);
+}
+
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

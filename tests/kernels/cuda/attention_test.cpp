@@ -1,0 +1,158 @@
+// The CUDA attention kernels against the reference, on the emulated device: tiles, pages, groups, windows,
+// shares.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "kernels/cuda/kernel_test.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/reference/reference.h"
+#include "support/random.h"
+#include "tensor/convert.h"
+
+namespace galago::testing {
+namespace {
+
+using kernels::Element;
+using kernels::emulated::Attend;
+using kernels::emulated::PagedKeys;
+using kernels::emulated::Rows;
+using simt::DeviceArray;
+
+struct Shape {
+  std::int64_t n_heads, n_kv_heads, head_size;
+};
+
+std::size_t count(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+class CudaAttention : public CudaKernelTest {
+ protected:
+  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the two kernels.
+  void check_pages(const Shape& shape, std::int64_t first, std::int64_t n_rows, std::int64_t window,
+                   Element element, std::int64_t n_splits) {
+    const std::int64_t page_tokens = 16;
+    const std::int64_t length = first + n_rows;
+    const std::int64_t kv = shape.n_kv_heads * shape.head_size;
+    auto k = random_floats(count(length * kv), 1);
+    auto v = random_floats(count(length * kv), 2);
+    const auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
+
+    const std::int64_t n_pages = (length + page_tokens - 1) / page_tokens;
+    std::vector<std::int32_t> table(count(n_pages));
+    std::iota(table.rbegin(), table.rend(), 1);  // page 0 stays unused
+    const std::int64_t element_bytes = element == Element::f32 ? 4 : 2;
+    const std::int64_t page_bytes = 2 * page_tokens * kv * element_bytes + 64;
+    const DeviceArray<std::int32_t> pages(table, stream);
+    const DeviceArray<std::byte> memory(count((n_pages + 1) * page_bytes));
+    const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream);
+    const DeviceArray<float> out(q.size());
+    const PagedKeys paged{memory.data(), page_bytes, page_tokens, element, pages.data()};
+    ASSERT_EQ(kernels::emulated::append_kv(stream, {device_k.data(), length, kv, kv},
+                                           {device_v.data(), length, kv, kv}, 0, shape.head_size, paged),
+              simt::cudaSuccess);
+    if (element == Element::f16) {
+      for (float& value : k) value = f16_to_f32(f32_to_f16(value));
+      for (float& value : v) value = f16_to_f32(f32_to_f16(value));
+    }
+
+    const std::int64_t width = shape.n_heads * shape.head_size;
+    Attend op{};
+    op.q = {device_q.data(), n_rows, width, width};
+    op.out = {out.data(), n_rows, width, width};
+    op.paged = paged;
+    op.n_heads = shape.n_heads;
+    op.n_kv_heads = shape.n_kv_heads;
+    op.head_size = shape.head_size;
+    op.scale = 0.3F;
+    op.first_position = first;
+    op.window = window;
+    const DeviceArray<float> partials(count(kernels::emulated::decode_partial_floats(
+        n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
+    ASSERT_EQ(n_splits > 0 ? kernels::emulated::attend_few(stream, op, n_splits, partials.data())
+                           : kernels::emulated::attend_many(stream, op),
+              simt::cudaSuccess);
+    const std::vector<float> result = out.read(stream);
+    for (std::int64_t row = 0; row < n_rows; ++row) {
+      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+        const std::int64_t limit = first + row + 1;
+        const std::int64_t start = window > 0 ? std::max<std::int64_t>(0, limit - window) : 0;
+        const std::int64_t column = head / (shape.n_heads / shape.n_kv_heads) * shape.head_size;
+        const std::int64_t at = row * width + head * shape.head_size;
+        const std::vector<double> expected = kernels::reference::attend(
+            q.data() + at, k.data() + start * kv + column, v.data() + start * kv + column, kv, limit - start,
+            shape.head_size, 0.3F);
+        for (std::int64_t d = 0; d < shape.head_size; ++d) {
+          ASSERT_NEAR(result[count(at + d)], expected[count(d)], 1e-5)
+              << "row " << row << " head " << head << " element " << d;
+        }
+      }
+    }
+  }
+};
+
+TEST_F(CudaAttention, TilesOfAnySizeBothWays) {
+  for (const Shape& shape :
+       {Shape{1, 1, 16}, Shape{3, 3, 20}, Shape{2, 2, 64}, Shape{1, 1, 80}, Shape{1, 1, 136}}) {
+    for (const std::int64_t tokens : {1, 5, 17, 50}) {
+      const std::int64_t n_tiles = 2;
+      const std::int64_t width = shape.n_heads * shape.head_size;
+      const auto qkv = random_floats(count(n_tiles * tokens * 3 * width), 4);
+      const DeviceArray<float> device(qkv, stream);
+      const DeviceArray<float> out(count(n_tiles * tokens * width));
+      Attend op{};
+      op.q = {device.data(), n_tiles * tokens, width, 3 * width};
+      op.out = {out.data(), n_tiles * tokens, width, width};
+      op.k = device.data() + width;
+      op.v = device.data() + 2 * width;
+      op.kv_stride = 3 * width;
+      op.n_heads = op.n_kv_heads = shape.n_heads;
+      op.head_size = shape.head_size;
+      op.scale = 0.25F;
+      op.tile_rows = tokens;
+      ASSERT_EQ(kernels::emulated::attend_many(stream, op), simt::cudaSuccess);
+      const std::vector<float> result = out.read(stream);
+      for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
+        for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+          const float* tile = qkv.data() + row / tokens * tokens * 3 * width + head * shape.head_size;
+          const std::vector<double> expected =
+              kernels::reference::attend(qkv.data() + row * 3 * width + head * shape.head_size, tile + width,
+                                         tile + 2 * width, 3 * width, tokens, shape.head_size, 0.25F);
+          for (std::int64_t d = 0; d < shape.head_size; ++d) {
+            ASSERT_NEAR(result[count(row * width + head * shape.head_size + d)], expected[count(d)], 1e-5)
+                << "head size " << shape.head_size << " tokens " << tokens << " row " << row;
+          }
+        }
+      }
+    }
+  }
+}
+
+constexpr Shape groups[] = {{1, 1, 8}, {4, 2, 24}, {6, 1, 64}, {10, 2, 96}, {2, 1, 128}, {2, 2, 200}};
+
+TEST_F(CudaAttention, ManyRowsOverPages) {
+  for (const Shape& shape : groups) {
+    SCOPED_TRACE(shape.head_size);
+    check_pages(shape, 0, 1, 0, Element::f32, 0);
+    check_pages(shape, 0, 21, 0, Element::f16, 0);
+    check_pages(shape, 30, 9, 0, Element::f32, 0);
+    check_pages(shape, 37, 6, 5, Element::f16, 0);
+  }
+}
+
+TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
+  for (const Shape& shape : groups) {
+    SCOPED_TRACE(shape.head_size);
+    check_pages(shape, 0, 1, 0, Element::f32, 1);
+    check_pages(shape, 2, 1, 0, Element::f16, 4);  // a share without positions
+    check_pages(shape, 70, 1, 0, Element::f16, 3);
+    check_pages(shape, 47, 2, 0, Element::f32, 2);
+    check_pages(shape, 60, 1, 17, Element::f16, 2);
+  }
+}
+
+}  // namespace
+}  // namespace galago::testing

@@ -1,0 +1,183 @@
+// The CUDA kernels for linear layers against the reference, on the emulated device.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "backend/kernel_formats.h"
+#include "kernels/cuda/kernel_test.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/reference/reference.h"
+#include "support/random.h"
+#include "tensor/convert.h"
+#include "tensor/grouped.h"
+
+namespace galago::testing {
+namespace {
+
+using kernels::Activation;
+using kernels::Element;
+using simt::DeviceArray;
+
+/// Rows of one format in bytes, and the values that they stand for.
+struct StoredWeights {
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+};
+
+StoredWeights store_plain(DType dtype, std::vector<float> values) {
+  StoredWeights stored{std::vector<std::byte>(values.size() * size_of(dtype)), std::move(values)};
+  from_f32(dtype, stored.values, stored.bytes);
+  to_f32(dtype, stored.bytes, stored.values);
+  return stored;
+}
+
+/// Arbitrary quants, scales and offsets.
+StoredWeights store_grouped(const Grouped& format, std::int64_t n, std::int64_t k) {
+  const Bytes row_bytes = layout_of(format, k).row_bytes;
+  StoredWeights stored{std::vector<std::byte>(static_cast<std::size_t>(n) * row_bytes),
+                       std::vector<float>(static_cast<std::size_t>(n * k))};
+  const bool from_zero =
+      format.bits == 4 && (format.offset != GroupOffset::none || format.codebook != Codebook::none);
+  const int range = format.bits == 8 ? 127 : 7;
+  for (std::int64_t j = 0; j < n; ++j) {
+    const std::span record(stored.bytes.data() + static_cast<Bytes>(j) * row_bytes, row_bytes);
+    GroupedRow row(format, k, record);
+    for (std::int64_t i = 0; i < k; ++i) {
+      const int quant = static_cast<int>((i * 7919 + j * 104729) % (2 * range + 1)) - range;
+      row.put_quant(i, from_zero ? quant + 8 : quant);
+    }
+    for (std::int64_t g = 0; g * format.group < k; ++g) {
+      row.put_scale(g, (0.3F + 0.1F * static_cast<float>((g + j) % 4)) / static_cast<float>(range));
+      if (format.offset == GroupOffset::minimum) row.put_minimum(g, 0.05F * static_cast<float>(g % 3) - 0.5F);
+      if (format.offset == GroupOffset::zero_point) row.put_zero(g, static_cast<int>((3 * g + j) % 17));
+    }
+    decode_row(
+        format, record,
+        std::span(stored.values).subspan(static_cast<std::size_t>(j * k), static_cast<std::size_t>(k)));
+  }
+  return stored;
+}
+
+struct Problem {
+  std::int64_t m, n, k;
+};
+
+class CudaLinear : public CudaKernelTest {
+ protected:
+  /// Compares gemv with the reference for a weight of `rows` = n or, gated, 2 n rows.
+  void check(const Problem& p, const StoredWeights& weights, Element element,
+             const kernels::GroupedRows* grouped, bool gated) {
+    const std::int64_t x_stride = p.k + (p.m % 2 == 0 ? 3 : 4);  // rows that begin anywhere, or at 16 bytes
+    const auto x = random_floats(static_cast<std::size_t>(p.m * x_stride), 1);
+    const auto bias = random_floats(static_cast<std::size_t>(p.n), 2);
+    const auto residual = random_floats(static_cast<std::size_t>(p.m * p.n), 3);
+    const DeviceArray<float> device_x(x, stream);
+    const DeviceArray<std::byte> w(weights.bytes, stream);
+    const DeviceArray<float> device_bias(bias, stream);
+    const DeviceArray<float> y(residual, stream);  // residual and result are the same memory
+    kernels::Linear op{};
+    op.x = device_x.data();
+    op.x_stride = x_stride;
+    op.w = w.data();
+    op.up = gated ? w.data() + weights.bytes.size() / 2 : nullptr;
+    op.element = element;
+    op.m = p.m;
+    op.n = p.n;
+    op.k = p.k;
+    op.activation = Activation::silu;
+    op.grouped = grouped;
+    if (!gated) {
+      op.bias = device_bias.data();
+      op.residual = y.data();
+      op.residual_stride = p.n;
+    }
+    op.y = y.data();
+    op.y_stride = p.n;
+    ASSERT_EQ(kernels::emulated::gemv(stream, op), simt::cudaSuccess);
+    const std::vector<float> result = y.read(stream);
+    for (std::int64_t row = 0; row < p.m; ++row) {
+      for (std::int64_t j = 0; j < p.n; ++j) {
+        const float* xs = x.data() + row * x_stride;
+        const float* ws = weights.values.data() + j * p.k;
+        double expected = kernels::reference::dot(xs, ws, p.k);
+        double size = 1;
+        for (std::int64_t i = 0; i < p.k; ++i) size += std::abs(static_cast<double>(xs[i]) * ws[i]);
+        if (gated) {
+          const double up = kernels::reference::dot(xs, ws + p.n * p.k, p.k);
+          expected = kernels::reference::silu(expected) * up;
+          size *= 2 + std::abs(up);
+        } else {
+          expected = kernels::reference::silu(expected + bias[static_cast<std::size_t>(j)]) +
+                     residual[static_cast<std::size_t>(row * p.n + j)];
+        }
+        // One rounding an addition: k / 32 of them in a lane, five among lanes, and the end's.
+        const double bound = size * (static_cast<double>(p.k) / 32 + 16) * 0x1p-23;
+        ASSERT_NEAR(result[static_cast<std::size_t>(row * p.n + j)], expected, bound)
+            << "row " << row << " column " << j << " of m " << p.m << " n " << p.n << " k " << p.k;
+      }
+    }
+  }
+};
+
+constexpr Problem problems[] = {{1, 1, 1},   {1, 16, 64},  {2, 17, 40},  {3, 5, 33},
+                                {4, 33, 96}, {5, 15, 100}, {8, 40, 264}, {1, 65, 520}};
+
+TEST_F(CudaLinear, PlainWeightsOfEveryTypeAndShape) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    for (const Problem& p : problems) {
+      for (const bool gated : {false, true}) {
+        const auto n_values = static_cast<std::size_t>((gated ? 2 : 1) * p.n * p.k);
+        check(p, store_plain(dtype, random_floats(n_values, 4)), backend::element_of(dtype), nullptr, gated);
+      }
+    }
+  }
+}
+
+TEST_F(CudaLinear, GroupedWeightsOfEveryFormat) {
+  std::vector<Grouped> formats = {{4, 64, DType::f32, GroupOffset::none, Codebook::nf4},
+                                  {4, 16, DType::f32, GroupOffset::none, Codebook::nf4},
+                                  {4, 32, DType::f16, GroupOffset::none, Codebook::iq4_nl}};
+  for (const std::uint8_t bits : {4, 8}) {
+    for (const std::int32_t group : {16, 32, 64, 128}) {
+      for (const GroupOffset offset : {GroupOffset::none, GroupOffset::minimum, GroupOffset::zero_point}) {
+        formats.push_back({bits, group, group == 32 ? DType::f32 : DType::f16, offset, Codebook::none});
+      }
+    }
+  }
+  for (const Grouped& format : formats) {
+    SCOPED_TRACE(describe(format));
+    for (const Problem& p : {Problem{1, 18, 33}, Problem{3, 5, 160}, Problem{1, 2, 1}, Problem{6, 7, 264}}) {
+      for (const bool gated : {false, true}) {
+        const kernels::GroupedRows rows = backend::rows_of(format, p.k);
+        check(p, store_grouped(format, gated ? 2 * p.n : p.n, p.k), Element::f32, &rows, gated);
+      }
+    }
+  }
+}
+
+TEST_F(CudaLinear, DequantisedRowsAreTheRowsInFp16) {
+  const Grouped format{4, 32, DType::f16, GroupOffset::minimum, Codebook::none};
+  const StoredWeights weights = store_grouped(format, 5, 72);
+  const DeviceArray<std::byte> from(weights.bytes, stream);
+  const DeviceArray<std::uint16_t> to(5 * 72);
+  kernels::emulated::dequantise(stream, backend::rows_of(format, 72), from.data(), 5, 72, to.data());
+  const std::vector<std::uint16_t> result = to.read(stream);
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    EXPECT_NEAR(f16_to_f32(result[i]), weights.values[i], 0x1p-11 * std::abs(weights.values[i]) + 1e-7);
+  }
+}
+
+TEST_F(CudaLinear, NarrowedRowsSaturateInFp16) {
+  const DeviceArray<float> x({1, 1e6F, 0, -1e6F, 0.1F, 0}, stream);
+  const DeviceArray<std::uint16_t> to(4);
+  kernels::emulated::narrow_rows(stream, {x.data(), 2, 2, 3}, Element::f16, to.data());
+  EXPECT_EQ(to.read(stream), (std::vector<std::uint16_t>{0x3c00, 0x7bff, 0xfbff, f32_to_f16(0.1F)}));
+  kernels::emulated::narrow_rows(stream, {x.data(), 2, 2, 3}, Element::bf16, to.data());
+  EXPECT_EQ(to.read(stream)[1], f32_to_bf16(1e6F));
+}
+
+}  // namespace
+}  // namespace galago::testing

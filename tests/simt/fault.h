@@ -1,0 +1,53 @@
+// What the emulated device reports when a kernel does what a real one may let pass: the kernel, where, and
+// what.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+namespace galago::simt {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+enum class Mistake {
+  outside_allocation,  ///< device memory that no allocation covers
+  outside_shared,      ///< shared memory beyond what the launch asked for
+  unwritten_shared,    ///< shared memory read before anyone wrote it
+  divergent_barrier,   ///< a barrier or collective that not all threads reach
+  misaligned_access,   ///< a vector or element at an address that is no multiple of its size
+  shared_race,         ///< shared memory touched by two threads, one writing, with no barrier between
+  impossible_launch,   ///< a grid, block or shared memory that no device takes
+};
+
+struct Fault {
+  Mistake mistake;
+  std::string kernel;
+  Dim3 block, thread;
+  std::string what;
+
+  /// "kernel rms_norm, block (1, 0, 0), thread (3, 0, 0): ..."
+  std::string to_string() const;
+};
+
+/// Thrown inside a kernel and caught by whoever runs the launch.
+struct KernelFault {
+  Fault fault;
+};
+
+/// Ends the running kernel with a fault of the running thread.
+[[noreturn]] void fail_kernel(Mistake mistake, std::string what);
+
+/// The device's fault, which makes every later call fail until it is taken.
+const std::optional<Fault>& device_fault();
+std::optional<Fault> take_device_fault();
+
+enum class Checks {
+  usual,      ///< all but races
+  and_races,  ///< slower: every shared access is compared with those since the last barrier
+};
+void set_checks(Checks checks);
+
+}  // namespace galago::simt

@@ -1,0 +1,253 @@
+#include "simt/runtime.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "simt/execution.h"
+#include "simt/memory.h"
+#include "simt/shared_memory.h"
+#include "simt/streams.h"
+
+namespace galago::simt {
+namespace {
+
+struct Device {
+  std::optional<Fault> fault;
+  std::string fault_text;
+  std::set<const void*> pinned;
+  cudaError_t last = cudaSuccess;
+};
+
+Device& device() {
+  static Device device;
+  return device;
+}
+
+cudaError_t status() {
+  return device().fault ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
+cudaError_t remember(cudaError_t error) {
+  if (error != cudaSuccess) device().last = error;
+  return error;
+}
+
+/// Runs a stream's work up to a ticket.
+void run_until(Stream& stream, std::uint64_t ticket) {
+  while (!stream.queue.empty() && stream.queue.front().ticket <= ticket) {
+    const std::function<void()> run = std::move(stream.queue.front().run);
+    stream.queue.pop_front();
+    if (device().fault) continue;
+    try {
+      run();
+    } catch (const KernelFault& fault) {
+      device().fault = fault.fault;
+      device().fault_text = fault.fault.to_string();
+    }
+  }
+}
+
+void check_device_range(const char* call, const void* address, std::size_t bytes) {
+  const Extent extent = extent_of(address);
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  if (at < extent.begin || at > extent.end || bytes > extent.end - at) {
+    fail_call(call, fmt::format("{} bytes at {} reach outside an allocation", bytes, address));
+  }
+}
+
+}  // namespace
+
+void fail_call(const char* call, std::string what) {
+  throw KernelFault{{Mistake::outside_allocation, call, {0, 0, 0}, {0, 0, 0}, std::move(what)}};
+}
+
+const std::optional<Fault>& device_fault() {
+  return device().fault;
+}
+
+std::optional<Fault> take_device_fault() {
+  device().last = cudaSuccess;
+  return std::exchange(device().fault, std::nullopt);
+}
+
+void set_checks(Checks checks) {
+  shared_memory().set_race_checks(checks == Checks::and_races);
+}
+
+cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+  if (device().fault) return remember(status());
+  if (stream == nullptr) return remember(cudaErrorInvalidValue);
+  stream->queue.push_back({stream->next_ticket++, std::move(work)});
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int index) {
+  return index == 0 ? status() : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*index*/) {
+  std::strcpy(properties->name, "emulated, not a GPU");
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int /*index*/) {
+  switch (attribute) {
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(max_shared_bytes);
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 2;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 8;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      break;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *free = free_device_memory();
+  *total = device_memory();
+  return status();
+}
+
+cudaError_t cudaMalloc(void** address, std::size_t bytes) {
+  if (device().fault) return status();
+  *address = allocate_device(bytes);
+  return *address == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
+}
+
+cudaError_t cudaFree(void* address) {
+  return address == nullptr || free_device(address) ? status() : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMallocHost(void** address, std::size_t bytes) {
+  *address = std::malloc(bytes);
+  device().pinned.insert(*address);
+  return *address == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* address) {
+  if (device().pinned.erase(address) == 0) return cudaErrorInvalidValue;
+  std::free(address);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
+  *stream = std::make_unique<Stream>().release();
+  return status();
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  cudaStreamSynchronize(stream);
+  const std::unique_ptr<Stream> owned(stream);
+  return status();
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  run_until(*stream, stream->next_ticket);
+  return remember(status());
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  Stream* const other = event->stream;
+  if (other == nullptr) return status();
+  return enqueue(stream, [other, ticket = event->ticket] { run_until(*other, ticket); });
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = std::make_unique<Event>().release();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  cudaEventSynchronize(event);
+  const std::unique_ptr<Event> owned(event);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = stream;
+  event->ticket = stream->next_ticket;
+  return enqueue(stream, [event] { event->time = std::chrono::steady_clock::now(); });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->stream != nullptr) run_until(*event->stream, event->ticket);
+  return remember(status());
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
+  return status();
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  // What comes from pageable memory was read when the call returns, what goes there is written at its turn.
+  std::vector<std::byte> taken;
+  const bool pageable = kind == cudaMemcpyHostToDevice && device().pinned.count(from) == 0;
+  if (pageable)
+    taken.assign(static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
+  return enqueue(stream, [to, from, bytes, kind, pageable, data = std::move(taken)] {
+    if (kind != cudaMemcpyDeviceToHost) check_device_range("cudaMemcpyAsync", to, bytes);
+    if (kind != cudaMemcpyHostToDevice) check_device_range("cudaMemcpyAsync", from, bytes);
+    std::memmove(to, pageable ? data.data() : from, bytes);
+  });
+}
+
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  return enqueue(stream, [to, value, bytes] {
+    check_device_range("cudaMemsetAsync", to, bytes);
+    std::memset(to, value, bytes);
+  });
+}
+
+cudaError_t cudaGetLastError() {
+  return std::exchange(device().last, cudaSuccess);
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure:
+      return device().fault_text.c_str();
+  }
+  return "unknown error";
+}
+
+cudaError_t launch_kernel(cudaStream_t stream, const char* name, const Dim3& grid, unsigned threads,
+                          std::size_t shared_bytes, void (*entry)(const void*), const void* params,
+                          std::size_t params_bytes) {
+  const auto* bytes = static_cast<const std::byte*>(params);
+  // Vectors of bytes from the heap are aligned for every type.
+  return enqueue(stream, [=, copy = std::vector<std::byte>(bytes, bytes + params_bytes)] {
+    run_launch({name, grid, {threads, 1, 1}, shared_bytes, entry, copy.data()});
+  });
+}
+
+}  // namespace galago::simt

@@ -1,0 +1,33 @@
+// Work that waits in a stream until somebody needs its results.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+
+#include "simt/runtime.h"
+
+namespace galago::simt {
+
+struct Event {
+  Stream* stream = nullptr;  // where it waits; null: it happened, or was never recorded
+  std::uint64_t ticket = 0;  // of the recording
+  std::chrono::steady_clock::time_point time;
+};
+
+struct Stream {
+  struct Work {
+    std::uint64_t ticket;
+    std::function<void()> run;
+  };
+  std::deque<Work> queue;
+  std::uint64_t next_ticket = 1;
+};
+
+/// Queues work. Fails without doing anything once the device has a fault.
+cudaError_t enqueue(Stream* stream, std::function<void()> work);
+
+/// Ends the queued work that runs with a fault that no thread of a kernel is to blame for.
+[[noreturn]] void fail_call(const char* call, std::string what);
+
+}  // namespace galago::simt
