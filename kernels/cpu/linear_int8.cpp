@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <type_traits>
-
 #include "kernels/cpu/group_numbers.h"
 #include "kernels/cpu/weight_rows.h"
 
@@ -25,6 +23,15 @@ constexpr std::int64_t block_chunks = depth_block / chunk;
 constexpr float middle(int bits) {
   return bits == 4 ? 8.0F : 0.0F;
 }
+
+template <int bits>
+struct ChunkOf {
+  using Type = NibbleChunk;
+};
+template <>
+struct ChunkOf<8> {
+  using Type = ByteChunk;
+};
 
 /// A weight row's scales and offsets.
 template <int bits, int parts>
@@ -91,7 +98,7 @@ std::int64_t parts_of(std::int64_t k) {
 /// results [n] = row `row` of x times n weight rows
 template <int bits, int parts, int n>
 void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, float* results) {
-  using Chunk = std::conditional_t<bits == 4, NibbleChunk, ByteChunk>;
+  using Chunk = typename ChunkOf<bits>::Type;
   const GroupValues<bits, parts> values(*op.grouped);
   const Int8Rows& x = *op.int8;
   const std::int8_t* quants = x.quants + row * x.stride;

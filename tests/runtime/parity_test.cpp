@@ -163,6 +163,7 @@ EngineOptions options_for(const std::string& folder) {
     options.model /= Golden(goldens / folder).json().at("base").get<std::string>();
   }
   options.precision = Precision::fp32;
+  options.compute = Compute::fp32;
   options.logits = LogitRows::all;
   options.context = folder.starts_with("text-") ? 512 : 1024;
   return options;
