@@ -78,6 +78,7 @@ std::vector<std::string> merges_of(const BpeModel& model) {
     ordered.emplace(merge.rank, std::move(text));
   }
   std::vector<std::string> merges;
+  merges.reserve(ordered.size());
   for (auto& [rank, text] : ordered) merges.push_back(std::move(text));
   return merges;
 }
