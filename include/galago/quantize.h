@@ -9,15 +9,22 @@
 
 namespace galago {
 
-struct QuantizeOptions {
-  std::filesystem::path model;            ///< a checkpoint directory
-  std::filesystem::path out;              ///< a directory that does not exist yet
-  Precision precision = Precision::int4;  ///< int8 or int4: weights become what loading them so would give
+enum class QuantizedFormat {
+  safetensors,  ///< a directory with the same names, configuration and tokenizer
+  gguf,         ///< a file that llama.cpp reads too; decoders of text only
 };
 
-/// Writes a checkpoint directory with the same names, configuration and tokenizer (docs/formats.md), tensor
-/// by tensor, whole or not at all. `on_tensor`, if given, hears of each tensor's name. Throws Error{usage,
-/// model, io}.
+struct QuantizeOptions {
+  std::filesystem::path model;            ///< a checkpoint directory
+  std::filesystem::path out;              ///< a directory, or a GGUF file, that does not exist yet
+  Precision precision = Precision::int4;  ///< int8 or int4: weights become what loading them so would give;
+                                          ///< for GGUF also fp16
+  QuantizedFormat format = QuantizedFormat::safetensors;
+  int group = 32;  ///< weights that share a scale: 32, 64 or 128; GGUF knows 32 only
+};
+
+/// Writes a model (docs/formats.md) tensor by tensor, whole or not at all. `on_tensor`, if given, hears of
+/// each tensor's name. Throws Error{usage, model, io}.
 void quantize_model(const QuantizeOptions& options,
                     const std::function<void(std::string_view)>& on_tensor = {});
 

@@ -8,6 +8,7 @@
 
 #include "checkpoint/packing.h"
 #include "checkpoint/safetensors.h"
+#include "tensor/block_groups.h"
 #include "tensor/shape.h"
 
 namespace galago::checkpoint {
@@ -35,7 +36,10 @@ struct TensorSource {
   std::shared_ptr<const Packing> packing{};
 
   /// What its rows are in memory when nothing else is asked for.
-  WeightFormat format() const { return packing ? packing->format : WeightFormat(entry.dtype); }
+  WeightFormat format() const {
+    if (packing) return packing->format;
+    return entry.block && shape.rank() == 2 ? WeightFormat(groups_of(*entry.block)) : entry.dtype;
+  }
 };
 
 }  // namespace galago::checkpoint

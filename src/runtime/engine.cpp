@@ -51,8 +51,11 @@ struct Prepared {
   }
 
   runtime::Demand demand(const EngineOptions& options) const {
-    return {options.workload ? runtime::prompt_length(files, *options.workload) : 0,
-            runtime::largest_picture(files, options.workload)};
+    std::optional<Workload> workload = options.workload;
+    // A workload has a picture unless it says otherwise; what a text model is asked has none.
+    if (workload && !files.description.tower) workload->n_images = 0;
+    return {workload ? runtime::prompt_length(files, *workload) : 0,
+            runtime::largest_picture(files, workload)};
   }
 
   runtime::ModelFiles files;

@@ -18,6 +18,7 @@
 #include "runtime/configuration.h"
 #include "runtime/model_path.h"
 #include "runtime/network.h"
+#include "runtime/quantize_gguf.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
 #include "tensor/grouped.h"
@@ -177,6 +178,34 @@ std::vector<Outgoing> outgoing(const checkpoint::Checkpoint& checkpoint, const A
   return list;
 }
 
+void check_options(const QuantizeOptions& options) {
+  const bool is_gguf = options.format == QuantizedFormat::gguf;
+  const bool in_fewer_bits = options.precision == Precision::int8 || options.precision == Precision::int4;
+  if (!in_fewer_bits && !(is_gguf && options.precision == Precision::fp16)) {
+    fail(ErrorCode::usage,
+         "a model is quantised to int8 or int4, or written as GGUF in fp16; another precision was asked for");
+  }
+  if (options.group != 32 && (is_gguf || (options.group != 64 && options.group != 128))) {
+    fail(ErrorCode::usage, "groups of {} weights were asked for, expected 32{}", options.group,
+         is_gguf ? ", which is what GGUF files have" : ", 64 or 128");
+  }
+  if (fs::exists(options.out)) {
+    fail(ErrorCode::usage, "{}: exists already, expected the name of a new {}", options.out.string(),
+         is_gguf ? "file" : "directory");
+  }
+}
+
+runtime::Configuration formats_in_groups(const QuantizeOptions& options) {
+  runtime::Configuration configuration = runtime::formats_for(options.precision);
+  for (auto* format :
+       {&configuration.decoder_format, &configuration.vocabulary_format, &configuration.tower_format}) {
+    Grouped grouped = (*format)->grouped();
+    grouped.group = options.group;
+    *format = grouped;
+  }
+  return configuration;
+}
+
 /// Everything beside the weights, with config.json saying what became of them.
 void copy_files(const fs::path& from, const fs::path& to) {
   for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
@@ -199,17 +228,18 @@ void copy_files(const fs::path& from, const fs::path& to) {
 }  // namespace
 
 void quantize_model(const QuantizeOptions& options, const std::function<void(std::string_view)>& on_tensor) {
-  if (options.precision != Precision::int8 && options.precision != Precision::int4) {
-    fail(ErrorCode::usage, "a model is quantised to int8 or int4, another precision was asked for");
-  }
+  check_options(options);
   const fs::path model = runtime::model_path(options.model).model;
-  if (fs::exists(options.out)) {
-    fail(ErrorCode::usage, "{}: exists already, expected the name of a new directory", options.out.string());
+  if (!fs::is_directory(model)) {
+    fail(ErrorCode::usage, "{}: is no directory; models in GGUF files are quantised already", model.string());
+  }
+  if (options.format == QuantizedFormat::gguf) {
+    return runtime::write_model_as_gguf(model, options.out, options.precision, on_tensor);
   }
   const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(model);
   AskedParts asked;
   runtime::load_network(model::describe(checkpoint.config, model.string()), asked);
-  const runtime::Configuration configuration = runtime::formats_for(options.precision);
+  const runtime::Configuration configuration = formats_in_groups(options);
 
   const fs::path partial = options.out.string() + ".part";
   try {

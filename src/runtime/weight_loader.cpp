@@ -40,6 +40,10 @@ void for_rows(const checkpoint::TensorSource& source, std::int64_t batch, Use&& 
   }
 }
 
+bool holds(const Grouped& format, BlockType type) {
+  return join(groups_of(type), format) == format;
+}
+
 /// Some towers store vectors and tables with further dimensions of one before them.
 bool is_shape(const Shape& stored, const Shape& asked) {
   const std::size_t extra = stored.rank() < asked.rank() ? 0 : stored.rank() - asked.rank();
@@ -158,6 +162,8 @@ void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& for
 void WeightLoader::read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to) {
   if (source.packing) {
     read_packed(source, format, to);
+  } else if (source.entry.block && format.is_grouped() && holds(format.grouped(), *source.entry.block)) {
+    read_blocks(source, format.grouped(), to);
   } else if (format.is_grouped()) {
     read_rounded(source, format.grouped(), to);
   } else {
@@ -215,6 +221,33 @@ void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Gr
     widen(source.entry, part, {wide, static_cast<std::size_t>(count * cols)});
     for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
       round_row(source, format, {wide + i * cols, static_cast<std::size_t>(cols)}, {to, row_bytes});
+    }
+  });
+}
+
+void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to) {
+  const BlockType type = *source.entry.block;
+  const Grouped stored_format = groups_of(type);
+  const std::int64_t cols = source.shape[1];
+  const Bytes row_bytes = WeightFormat(format).row_bytes(cols);
+  const Bytes record_bytes = WeightFormat(stored_format).row_bytes(cols);
+  const auto stored_bytes = static_cast<std::int64_t>(source.entry.bytes_of(cols));
+  const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  std::byte* stored = arena_.array<std::byte>(memory::RegionId::staging, batch * stored_bytes);
+  std::byte* record =
+      arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(record_bytes));
+  if (to == nullptr) return;
+  for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
+    read_stored(source, first * cols, {stored, static_cast<std::size_t>(count * stored_bytes)});
+    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
+      const std::span<const std::byte> row(stored + i * stored_bytes, static_cast<std::size_t>(stored_bytes));
+      if (format == stored_format) {
+        group_blocks(type, row, cols, {to, row_bytes});
+      } else {
+        group_blocks(type, row, cols, {record, record_bytes});
+        convert_row(stored_format, {record, record_bytes}, format, cols, {to, row_bytes});
+      }
     }
   });
 }

@@ -53,6 +53,8 @@ class WeightLoader : public model::WeightSource {
   void read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
   /// Plain numbers to groups, several rows at a time.
   void read_rounded(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to);
+  /// A GGUF matrix to groups that hold its blocks exactly, several rows at a time.
+  void read_blocks(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to);
   /// A packed matrix to any format. Its parts are staged whole: most packings store columns.
   void read_packed(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
   void round_row(const checkpoint::TensorSource& source, const Grouped& format, std::span<const float> row,

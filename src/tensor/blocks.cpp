@@ -7,25 +7,14 @@
 #include <cstring>
 
 #include "base/fail.h"
+#include "tensor/block_parts.h"
 #include "tensor/convert.h"
 
 namespace galago {
 namespace {
 
+using namespace block_parts;
 using Decode = void (*)(const std::uint8_t* block, float* to);
-
-float half_at(const std::uint8_t* bytes) {
-  return f16_to_f32(static_cast<std::uint16_t>(bytes[0] | bytes[1] << 8));
-}
-
-/// The nibble of element `i` of 32 whose low halves come first.
-int nibble(const std::uint8_t* quants, int i) {
-  return i < 16 ? quants[i] & 15 : quants[i - 16] >> 4;
-}
-
-int bit(const std::uint8_t* bits, int i) {
-  return bits[i / 8] >> (i % 8) & 1;
-}
 
 void decode_q4_0(const std::uint8_t* block, float* to) {
   const float scale = half_at(block);
@@ -69,11 +58,6 @@ void decode_iq4_nl(const std::uint8_t* block, float* to) {
   }
 }
 
-/// Two bits of an element of 256: each 32 bytes hold 128 elements, 32 at a time from the lowest bits on.
-int two_bits(const std::uint8_t* quants, int i) {
-  return quants[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-}
-
 /// 16 bytes of scale (low) and minimum (high), 64 bytes of quants, half d, half dmin; groups of 16.
 void decode_q2_k(const std::uint8_t* block, float* to) {
   const float scale = half_at(block + 80);
@@ -91,31 +75,9 @@ void decode_q3_k(const std::uint8_t* block, float* to) {
   const std::uint8_t* scales = block + 96;
   const float scale = half_at(block + 108);
   for (int i = 0; i < 256; ++i) {
-    const int group = i / 16;
-    const int low = scales[group % 8] >> (group / 8 * 4) & 15;
-    const int high = scales[8 + group % 4] >> (group / 4 * 2) & 3;
-    const float group_scale = scale * static_cast<float>((low | high << 4) - 32);
-    const int third = block[i % 32] >> (i / 32) & 1;
-    to[i] = group_scale * static_cast<float>(two_bits(block + 32, i) - (third == 0 ? 4 : 0));
+    const float group_scale = scale * static_cast<float>(q3_scale(scales, i / 16));
+    to[i] = group_scale * static_cast<float>(q3_quant(block, block + 32, i));
   }
-}
-
-struct ScaleAndMinimum {
-  int scale;
-  int minimum;
-};
-
-/// Eight pairs of six bits in 12 bytes: the first four lie in bytes 0 to 7, whose upper bits belong to the
-/// last four.
-ScaleAndMinimum pair_at(const std::uint8_t* packed, int group) {
-  if (group < 4) return {packed[group] & 63, packed[group + 4] & 63};
-  return {(packed[group + 4] & 15) | packed[group - 4] >> 6 << 4,
-          packed[group + 4] >> 4 | packed[group] >> 6 << 4};
-}
-
-/// Four bits of an element of 256: each 32 bytes hold 64 elements, the low halves first.
-int four_bits(const std::uint8_t* quants, int i) {
-  return quants[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
 }
 
 /// half d, half dmin, the pairs, quants; groups of 32. Q5_K has 32 bytes of fifth bits before its quants.
@@ -143,10 +105,8 @@ void decode_q5_k(const std::uint8_t* block, float* to) {
 void decode_q6_k(const std::uint8_t* block, float* to) {
   const float scale = half_at(block + 208);
   for (int i = 0; i < 256; ++i) {
-    const int low = block[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15;
-    const int high = two_bits(block + 128, i);
     const auto group = static_cast<float>(static_cast<std::int8_t>(block[192 + i / 16]));
-    to[i] = scale * group * static_cast<float>((low | high << 4) - 32);
+    to[i] = scale * group * static_cast<float>(q6_quant(block, block + 128, i));
   }
 }
 

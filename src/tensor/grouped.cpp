@@ -105,6 +105,11 @@ void GroupedRow::put_quant(std::int64_t element, int quant) {
   bytes_[at.byte] |= static_cast<std::byte>((centred ? quant + 8 : quant) << at.shift);
 }
 
+void GroupedRow::put_chunk(std::int64_t chunk, std::span<const std::byte> quants) {
+  const auto size = static_cast<std::size_t>(quant_chunk * format_.bits / 8);
+  std::copy_n(quants.begin(), size, bytes_.begin() + static_cast<std::ptrdiff_t>(size) * chunk);
+}
+
 void GroupedRow::put_scale(std::int64_t group, float scale) {
   put_number(layout_.scales_at, group, scale);
 }

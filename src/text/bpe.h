@@ -24,6 +24,8 @@ class RankedMerges {
   /// The first of equal pairs has no say: as in the reference the last one counts.
   void set(std::int32_t left, std::int32_t right, Merge merge) { merges_[key(left, right)] = merge; }
   std::optional<Merge> find(std::int32_t left, std::int32_t right) const;
+  /// By the pair: left in the upper half, right in the lower.
+  const std::unordered_map<std::uint64_t, Merge>& all() const { return merges_; }
 
  private:
   static std::uint64_t key(std::int32_t left, std::int32_t right) {

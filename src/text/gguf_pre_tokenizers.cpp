@@ -73,6 +73,17 @@ const GgufPreTokenizer& gguf_pre_tokenizer(std::string_view name, std::string_vi
        printable(name), names);
 }
 
+std::optional<std::string> gguf_pre_tokenizer_of(std::span<const std::string> patterns) {
+  const auto* found = std::find_if(known.begin(), known.end(), [&](const GgufPreTokenizer& entry) {
+    return std::equal(entry.patterns.begin(), entry.patterns.end(), patterns.begin(), patterns.end());
+  });
+  return found == known.end() ? std::nullopt : std::optional<std::string>(found->name);
+}
+
+std::string gguf_words_of_byte_level() {
+  return std::string(gpt2_words);
+}
+
 std::vector<PreTokenizeStep> pre_tokenize_steps(const GgufPreTokenizer& pre_tokenizer,
                                                 std::string_view file) {
   std::vector<PreTokenizeStep> steps;

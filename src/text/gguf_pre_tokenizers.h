@@ -1,6 +1,7 @@
 // How the pre-tokenizers that GGUF files name (tokenizer.ggml.pre) split a text into words.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,12 @@ struct GgufPreTokenizer {
 
 /// An empty name is "default". Throws ErrorCode::model naming `file` and the known names.
 const GgufPreTokenizer& gguf_pre_tokenizer(std::string_view name, std::string_view file);
+
+/// The name of the one that splits by exactly these expressions.
+std::optional<std::string> gguf_pre_tokenizer_of(std::span<const std::string> patterns);
+
+/// The expression that "ByteLevel" of tokenizer.json splits by.
+std::string gguf_words_of_byte_level();
 
 std::vector<PreTokenizeStep> pre_tokenize_steps(const GgufPreTokenizer& pre_tokenizer, std::string_view file);
 

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/printable.h"
 #include "text/load_sentencepiece.h"
+#include "text/load_tokenizer.h"
 #include "text/load_tokenizer_json.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json_steps.h"
@@ -127,7 +128,7 @@ void read_frame(const Json& config, const std::string& file, TokenizerParts& par
 
 }  // namespace
 
-Tokenizer load_tokenizer(const fs::path& directory) {
+TokenizerParts load_tokenizer_parts(const fs::path& directory) {
   const fs::path config_path = directory / "tokenizer_config.json";
   const fs::path named_path = directory / "added_tokens.json";
   const fs::path roles_path = directory / "special_tokens_map.json";
@@ -148,7 +149,11 @@ Tokenizer load_tokenizer(const fs::path& directory) {
   read_roles(config, config_path.string(), parts);
   read_frame(config, config_path.string(), parts);
   parts.build_finders();
-  return Tokenizer(std::make_shared<const TokenizerParts>(std::move(parts)));
+  return parts;
+}
+
+Tokenizer load_tokenizer(const fs::path& directory) {
+  return Tokenizer(std::make_shared<const TokenizerParts>(load_tokenizer_parts(directory)));
 }
 
 }  // namespace galago::text

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "fuzz/gguf_seeds.h"
 #include "fuzz/largest_allocation.h"
 #include "fuzz/mutate.h"
 #include "fuzz/parsers.h"
@@ -90,7 +91,7 @@ TEST(Mutants, SafetensorsHeaders) {
   file[0] = static_cast<char>(header.size());
   file += header + std::string(75, 'w');
   ASSERT_EQ(complaint([&] { parse_safetensors(file); }, safetensors_name), "");
-  for_each_mutant(share(20), [&](Random& random) {
+  for_each_mutant(share(15), [&](Random& random) {
     const std::string mutant = mutate_safetensors(file, random);
     return complaint([&] { parse_safetensors(mutant); }, safetensors_name);
   });
@@ -104,7 +105,7 @@ TEST(Mutants, Pictures) {
   }
   std::sort(pictures.begin(), pictures.end());
   ASSERT_GT(pictures.size(), 10U);
-  for_each_mutant(share(25), [&](Random& random) {
+  for_each_mutant(share(20), [&](Random& random) {
     const std::string mutant = mutate_bytes(random.pick(pictures), random);
     return complaint([&] { parse_image(mutant); }, image_name);
   });
@@ -127,6 +128,25 @@ TEST(Mutants, SentencePieceModels) {
   for_each_mutant(share(15), [&](Random& random) {
     directory.write("tokenizer.model", mutate_protobuf(random.pick(files), random));
     return complaint([&] { parse_tokenizer(directory.path()); }, "tokenizer");
+  });
+}
+
+/// A decoder alone and a pair, one of the files a mutant.
+TEST(Mutants, GgufFiles) {
+  ScratchDirectory directory;
+  const std::string model = gguf_model();
+  const std::string tower = gguf_tower();
+  const std::filesystem::path path = directory.path() / "model.gguf";
+  directory.write("model.gguf", model);
+  directory.write("mmproj-seed.gguf", tower);
+  ASSERT_EQ(complaint([&] { parse_model(path); }, "no file"), "");
+  for_each_mutant(share(20), [&](Random& random) {
+    const bool of_tower = random.one_in(3);
+    const char* name = of_tower ? "mmproj-seed.gguf" : "model.gguf";
+    directory.write(name, mutate_gguf(of_tower ? tower : model, random));
+    std::string found = complaint([&] { parse_model(path); }, directory.path().filename().string());
+    directory.write(name, of_tower ? tower : model);
+    return found.empty() ? found : std::string(name) + ": " + found;
   });
 }
 
@@ -178,7 +198,7 @@ bool loads(const std::filesystem::path& directory) {
 TEST(Mutants, WholeModels) {
   const std::vector<Files> all = checkpoints();
   ASSERT_GT(all.size(), 2U);
-  const std::uint64_t rounds = share(20) / all.size();
+  const std::uint64_t rounds = share(15) / all.size();
   int loaded = 0;
   for (const Files& files : all) {
     ScratchDirectory directory;

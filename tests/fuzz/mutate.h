@@ -18,6 +18,9 @@ std::string mutate_json(const std::string& text, Random& random);
 /// A safetensors file: its JSON header, the header's length, or its bytes.
 std::string mutate_safetensors(const std::string& file, Random& random);
 
+/// A valid GGUF file: its counts, lengths, types, shapes, offsets and values, with lists of lists among them.
+std::string mutate_gguf(const std::string& file, Random& random);
+
 /// A protobuf message: fields removed, repeated and exchanged, lengths and numbers made extreme, at any
 /// depth.
 std::string mutate_protobuf(const std::string& message, Random& random);

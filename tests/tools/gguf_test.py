@@ -12,8 +12,9 @@ MODEL = GOLDENS / "text-llama"
 
 
 class GgufTest(CliTest):
-    def text_model(self, name, kind, as_stored=True, keys=()):
-        """text-llama with its matrices in blocks of this type, or with what these stand for in FP32."""
+    def text_model(self, name, kind, as_stored=True, keys=(), value_kind=None):
+        """text-llama with its matrices in blocks of this type, or with what these stand for in FP32; `value_kind`: the
+        values' own type."""
         config = json.loads((MODEL / "config.json").read_text())
         header, data = read_safetensors(MODEL / "model.safetensors")
         tensors = []
@@ -26,8 +27,9 @@ class GgufTest(CliTest):
                     numbers = gguf.halves_in_turns(numbers, config[heads], entry["shape"][-1])
             stored, blocks = gguf.TENSOR_F32, numbers.tobytes()
             if kind != gguf.TENSOR_F32 and len(entry["shape"]) == 2:
-                blocks, decoded = gguf.encode(kind, numbers)
-                stored, blocks = (kind, blocks) if as_stored else (gguf.TENSOR_F32, decoded.tobytes())
+                own = value_kind if value_kind is not None and "v_proj" in source else kind
+                blocks, decoded = gguf.encode(own, numbers)
+                stored, blocks = (own, blocks) if as_stored else (gguf.TENSOR_F32, decoded.tobytes())
             tensors.append((gguf.decoder_name(source), entry["shape"], stored, blocks))
         pieces = gguf.sentencepiece_pieces((MODEL / "tokenizer.model").read_bytes())
         path = self.folder / name
@@ -87,11 +89,11 @@ class GgufTest(CliTest):
                     self.assertEqual(len(found[name]), len(expected[name]))
                     self.assertLessEqual(max(abs(a - b) for a, b in zip(found[name], expected[name])), bound)
 
-    def trace(self, model, prompt):
+    def trace(self, model, prompt, precision="fp32"):
         out = self.folder / "trace.safetensors"
         file = self.folder / "prompt.txt"
         file.write_bytes(prompt.encode())
-        self.galago("trace", "-m", model, "--prompt-file", file, "--raw", "--precision", "fp32",
+        self.galago("trace", "-m", model, "--prompt-file", file, "--raw", "--precision", precision, "--kv", "fp32",
                     "--max-new-tokens", "8", "--out", out)
         traced = read_safetensors(out)
         return {name: values(*traced, name) for name in ("input_ids", "logits", "generated_ids")}
@@ -109,6 +111,23 @@ class GgufTest(CliTest):
                 bound = 1e-5 * max(map(abs, plain["logits"]))
                 self.assertLessEqual(max(abs(a - b) for a, b in zip(blocks["logits"], plain["logits"])), bound)
                 self.assertEqual(blocks["generated_ids"], plain["generated_ids"])
+
+    def weights(self, model):
+        plan = json.loads(self.galago("plan", "--json", "-m", model, "--context", "32").stdout)
+        return next(region["bytes"] for region in plan["regions"] if region["name"] == "weights")
+
+    def test_blocks_stay_packed_in_memory(self):
+        whole = self.weights(self.text_model("plain.gguf", gguf.TENSOR_F32))
+        for kind, values_in, bits in ((gguf.TENSOR_Q4_0, None, 4.5), (gguf.TENSOR_Q4_1, None, 5), (gguf.TENSOR_Q5_0, None, 8.5),
+                                      (gguf.TENSOR_Q5_1, None, 9), (gguf.TENSOR_Q8_0, None, 8.5),
+                                      (gguf.TENSOR_Q4_0, gguf.TENSOR_Q8_0, 5.5), (gguf.TENSOR_Q4_1, gguf.TENSOR_Q8_0, 6)):
+            with self.subTest(kind=kind, values_in=values_in):
+                model = self.text_model("blocks.gguf", kind, value_kind=values_in)
+                self.assertLess(self.weights(model), whole * bits / 32 * 1.12)  # rows are filled up to 16 bytes
+                packed, plain = self.trace(model, "Hello there", "auto"), self.trace(model, "Hello there")
+                bound = 1e-5 * max(map(abs, plain["logits"]))
+                self.assertLessEqual(max(abs(a - b) for a, b in zip(packed["logits"], plain["logits"])), bound)
+                self.assertEqual(packed["generated_ids"], plain["generated_ids"])
 
     def test_inspect_accounts_for_every_tensor(self):
         lines = self.galago("inspect", self.text_model("q8.gguf", gguf.TENSOR_Q8_0)).stdout.decode().splitlines()

@@ -1,4 +1,5 @@
-"""SmolLM2-135M-Instruct.Q4_1.gguf, a real model, against transformers: logits, greedy tokens, perplexity.
+"""SmolLM2-135M-Instruct.Q4_1.gguf, a real model, against transformers: logits, greedy tokens, perplexity; decoded to FP32,
+and with its blocks kept packed.
 
     smollm2.py GALAGO MODEL.gguf REFERENCES
 
@@ -34,10 +35,10 @@ class Tensors:
         return self.data[begin:end].view(dtype).reshape(entry["shape"])
 
 
-def trace(galago, model, prompt, n_new, folder):
+def trace(galago, model, prompt, n_new, folder, precision):
     prompt_file, out = folder / "prompt.txt", folder / "trace.safetensors"
     prompt_file.write_bytes(prompt)
-    subprocess.run([galago, "trace", "-m", model, "--prompt-file", prompt_file, "--raw", "--precision", "fp32",
+    subprocess.run([galago, "trace", "-m", model, "--prompt-file", prompt_file, "--raw", "--precision", precision, "--kv", "fp32",
                     "--max-new-tokens", str(n_new), "--out", out], check=True)
     return Tensors(out)
 
@@ -53,31 +54,35 @@ def perplexity(ids, logits):
     return float(np.exp(total / (len(ids) - 1)))
 
 
-def main(galago, model, references):
-    references = Path(references)
+def check(galago, model, references, precision):
     golden = json.loads((references / "golden.json").read_text())
     expected = Tensors(references / "golden.safetensors")
     good = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in golden["cases"]:
-            found = trace(galago, model, case["prompt"].encode(), 24, folder)
+            found = trace(galago, model, case["prompt"].encode(), 24, folder, precision)
             logits = expected[case["name"] + ".logits"]
             difference = np.abs(found["logits"][-len(logits):] - logits).max() / np.abs(logits).max()
             clear = case["clear_tokens"]
             same_ids = np.array_equal(found["input_ids"], expected[case["name"] + ".input_ids"])
             same_text = np.array_equal(found["generated_ids"][:clear],
                                        expected[case["name"] + ".generated_ids"][:clear])
-            print(f"{case['name']}: ids {'equal' if same_ids else 'differ'}, logits differ by {difference:.1e}, "
+            print(f"{precision}: {case['name']}: ids {'equal' if same_ids else 'differ'}, logits differ by {difference:.1e}, "
                   f"{clear} tokens {'equal' if same_text else 'differ'}")
             good = good and same_ids and same_text and difference <= TOLERANCE
         ids = expected["perplexity.input_ids"]
-        found = trace(galago, model, (references / "text.txt").read_bytes(), 1, folder)
+        found = trace(galago, model, (references / "text.txt").read_bytes(), 1, folder, precision)
         same_ids = np.array_equal(found["input_ids"][:len(ids)], ids)
         value = perplexity(ids, found["logits"])
-        print(f"perplexity: ids {'equal' if same_ids else 'differ'}, {value:.4f}, reference {golden['perplexity']:.4f}")
+        print(f"{precision}: perplexity: ids {'equal' if same_ids else 'differ'}, {value:.4f}, reference {golden['perplexity']:.4f}")
         good = good and same_ids and abs(value / golden["perplexity"] - 1) <= PERPLEXITY_TOLERANCE
-    return 0 if good else 1
+    return good
+
+
+def main(galago, model, references):
+    results = [check(galago, model, Path(references), precision) for precision in ("fp32", "auto")]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""galago quantize --format gguf: the file is the model that loading in as few bits gives."""
+
+import json
+import os
+import unittest
+
+from cli_parity_test import values
+from galago_cli import GOLDENS, CliTest, read_safetensors
+
+TEXT_MODELS = ("text-llama", "text-llama-awq", "text-llama-nf4", "text-llama-linear", "text-llama3", "text-qwen2", "text-internlm2", "text-mistral-window",
+               "text-phi3")
+
+
+class GgufWriteTest(CliTest):
+    def trace(self, model, case, precision):
+        out, prompt = self.folder / "trace.safetensors", self.folder / "prompt.txt"
+        prompt.write_bytes(case["prompt"].encode())
+        self.galago("trace", "-m", model, "--prompt-file", prompt, "--raw", "--precision", precision,
+                    "--max-new-tokens", "8", "--out", out)
+        traced = read_safetensors(out)
+        return {name: values(*traced, name) for name in ("input_ids", "logits", "generated_ids")}
+
+    def write(self, golden, precision):
+        out = self.folder / f"{golden}-{precision}.gguf"
+        self.galago("quantize", GOLDENS / golden, out, "--format", "gguf", "--precision", precision)
+        return out
+
+    def check(self, written, original, case, tolerance, precisions):
+        found, expected = (self.trace(model, case, precision) for model, precision in zip((written, original), precisions))
+        self.assertEqual(found["input_ids"], expected["input_ids"])
+        bound = tolerance * max(map(abs, expected["logits"]))
+        self.assertEqual(len(found["logits"]), len(expected["logits"]))
+        self.assertLessEqual(max(abs(a - b) for a, b in zip(found["logits"], expected["logits"])), bound)
+        self.assertEqual(found["generated_ids"], expected["generated_ids"])
+
+    def test_fp16_keeps_every_text_model(self):
+        for golden in TEXT_MODELS:
+            written = self.write(golden, "fp16")
+            lines = self.galago("inspect", written).stdout.decode().splitlines()
+            self.assertIn("0 unknown", lines[-1])
+            self.assertIn("0 missing", lines[-1])
+            # No window is written, so prompts stay within it; tokens after them need not.
+            cases = json.loads((GOLDENS / golden / "golden.json").read_text())["cases"]
+            for case in cases[:1] if golden == "text-mistral-window" else cases:
+                with self.subTest(golden=golden, case=case["name"]):
+                    if golden == "text-mistral-window":
+                        case = {"prompt": case["prompt"][:8]}
+                    self.check(written, GOLDENS / golden, case, 2e-3, ("fp32", "fp16"))
+
+    def test_fewer_bits_are_those_of_loading_in_as_few(self):
+        golden = "text-llama"  # all columns are multiples of 32
+        case = json.loads((GOLDENS / golden / "golden.json").read_text())["cases"][0]
+        for precision in ("int8", "int4"):
+            with self.subTest(precision=precision):
+                self.check(self.write(golden, precision), GOLDENS / golden, case, 1e-5, ("auto", precision))
+
+    def test_what_cannot_be_written_is_said_and_leaves_nothing(self):
+        out = self.folder / "out.gguf"
+        for golden, told in (("llava-1.5", "vision tower"), ("text-phi3-longrope", "longrope")):
+            self.assertIn(told, self.fails(3, golden, "quantize", GOLDENS / golden, out, "--format", "gguf", "--precision", "int8"))
+        self.fails(2, "fp16", "quantize", GOLDENS / "text-llama", out, "--precision", "fp16")
+        self.fails(2, "groups of 64", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8", "--group", "64")
+        self.fails(2, "groups of 48", "quantize", GOLDENS / "text-llama", out, "--precision", "int8", "--group", "48")
+        self.assertEqual(os.listdir(self.folder), [])
+        out.write_text("mine")
+        self.fails(2, "out.gguf", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8")
+        self.assertEqual(out.read_text(), "mine")
+        self.fails(2, "out.gguf", "quantize", out, self.folder / "again", "--precision", "int8")
+
+    def test_groups_of_other_sizes(self):
+        case = json.loads((GOLDENS / "text-llama" / "golden.json").read_text())["cases"][0]
+        sizes = []
+        for group in ("32", "64", "128"):
+            out = self.folder / group
+            self.galago("quantize", GOLDENS / "text-llama", out, "--precision", "int4", "--group", group)
+            self.assertEqual(len(self.trace(out, case, "auto")["generated_ids"]), 8)
+            sizes.append((out / "model.safetensors").stat().st_size)
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        self.assertLess(sizes[2], sizes[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
