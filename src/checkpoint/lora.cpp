@@ -114,6 +114,12 @@ AdapterFiles open_adapter(const fs::path& directory) {
   constexpr std::size_t max_bytes = std::size_t{1} << 20;
   const std::string config_path = (directory / "adapter_config.json").string();
   const std::string path = (directory / "adapter_model.safetensors").string();
+  if (fs::exists(directory / "adapter_model.bin") && !fs::exists(path)) {
+    fail(ErrorCode::model,
+         "{}: has adapter_model.bin but no adapter_model.safetensors: convert it with PEFT (save_pretrained "
+         "writes safetensors)",
+         directory.string());
+  }
   for (const std::string& file : {config_path, path}) {
     if (!fs::exists(file)) fail(ErrorCode::model, "{}: is missing, expected a PEFT adapter there", file);
   }

@@ -1,5 +1,6 @@
 // Matrices that adapters are merged into on their way to memory.
 #include <algorithm>
+#include <array>
 
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
@@ -34,12 +35,22 @@ struct Factors {
   float scale;
 };
 
+/// Four rows of A at a time, so that a row of the matrix is read and written once for all of them.
 void add_product(const Factors& factors, std::int64_t index, std::span<float> row) {
-  const auto columns = row.size();
-  for (std::int64_t k = 0; k < factors.rank; ++k) {
-    const float weight = factors.scale * factors.b[index * factors.rank + k];
-    const float* a = factors.a + static_cast<std::size_t>(k) * columns;
-    for (std::size_t j = 0; j < columns; ++j) row[j] += weight * a[j];
+  constexpr std::int64_t at_once = 4;
+  const float* b = factors.b + index * factors.rank;
+  for (std::int64_t k = 0; k < factors.rank; k += at_once) {
+    std::array<float, at_once> weight{};
+    std::array<const float*, at_once> a{};
+    for (std::int64_t i = 0; i < at_once; ++i) {
+      const bool exists = k + i < factors.rank;
+      weight[static_cast<std::size_t>(i)] = exists ? factors.scale * b[k + i] : 0;
+      a[static_cast<std::size_t>(i)] =
+          factors.a + (exists ? k + i : k) * static_cast<std::int64_t>(row.size());
+    }
+    for (std::size_t j = 0; j < row.size(); ++j) {
+      row[j] += weight[0] * a[0][j] + weight[1] * a[1][j] + weight[2] * a[2][j] + weight[3] * a[3][j];
+    }
   }
 }
 

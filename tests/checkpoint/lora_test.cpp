@@ -160,6 +160,10 @@ TEST(Lora, RefusesFactorsThatAreMissingOrNoFactors) {
   Checkpoint base = base_of("llama");
   expect_says(error_of(ErrorCode::model, [&] { add_lora(base, empty.path(), "x."); }),
               "adapter_config.json: is missing");
+  write_text(empty / "adapter_config.json", "{}");
+  write_text(empty / "adapter_model.bin", "x");
+  expect_says(error_of(ErrorCode::model, [&] { add_lora(base, empty.path(), "x."); }),
+              "convert it with PEFT");
 }
 
 }  // namespace

@@ -18,14 +18,14 @@ def values(header, data, name):
 
 
 class Parity(CliTest):
-    def check_case(self, model, case):
+    def check_case(self, golden, case, model):
         out = self.folder / "trace.safetensors"
         prompt = self.folder / "prompt.txt"
         prompt.write_bytes(case["prompt"].encode())
         images = [part for name in case.get("images", []) for part in ("--image", IMAGES / name)]
-        self.galago("trace", "-m", model, *images, "--prompt-file", prompt, "--raw", "--precision", "fp32",
+        self.galago("trace", *model, *images, "--prompt-file", prompt, "--raw", "--precision", "fp32",
                     "--exif", "off", "--max-new-tokens", str(N_NEW), "--out", out)
-        traced, reference = read_safetensors(out), read_safetensors(model / "golden.safetensors")
+        traced, reference = read_safetensors(out), read_safetensors(golden / "golden.safetensors")
         prefix = case["name"] + "."
         for name in (n for n in reference[0] if n.startswith(prefix)):
             self.check_tensor(values(*traced, name[len(prefix):]), values(*reference, name), name)
@@ -43,11 +43,18 @@ class Parity(CliTest):
             bound = 0.02  # one level of 8 bits, normalised
         self.assertLessEqual(max(abs(a - b) for a, b in zip(found, expected)), bound, name)
 
+    def check_folder(self, folder, *model):
+        for case in json.loads((GOLDENS / folder / "golden.json").read_text())["cases"]:
+            with self.subTest(folder=folder, case=case["name"]):
+                self.check_case(GOLDENS / folder, case, model)
+
     def test_every_stage(self):
-        for folder in ("llava-1.5", "llava-1.5-original", "text-llama"):
-            for case in json.loads((GOLDENS / folder / "golden.json").read_text())["cases"]:
-                with self.subTest(folder=folder, case=case["name"]):
-                    self.check_case(GOLDENS / folder, case)
+        for folder in ("llava-1.5", "llava-1.5-original", "llava-1.6-mistral-original", "internlm-xcomposer2-vl",
+                       "text-llama"):
+            self.check_folder(folder, "-m", GOLDENS / folder)
+
+    def test_an_adapter_is_merged(self):
+        self.check_folder("llava-1.5-lora", "-m", GOLDENS / "llava-1.5", "--lora", GOLDENS / "llava-1.5-lora")
 
     def test_tokenize(self):
         model = GOLDENS / "text-llama"
@@ -64,7 +71,7 @@ class Parity(CliTest):
         self.assertEqual([bool(line) for line in done.stdout.split(b"\n")], [True, False, True, False])
 
     def test_inspect_accounts_for_every_tensor(self):
-        for folder in ("llava-1.5", "llava-1.5-original", "text-llama"):
+        for folder in ("llava-1.5", "llava-1.5-original", "internlm-xcomposer2-vl", "text-llama"):
             header, _ = read_safetensors(GOLDENS / folder / "model.safetensors")
             lines = self.galago("inspect", GOLDENS / folder).stdout.decode().splitlines()
             told = {line.split()[0] for line in lines if " -> " in line}
