@@ -40,6 +40,10 @@ class WeightLoader : public model::WeightSource {
 
   const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
   Weight place(std::span<const model::NamedShape> tensors, const WeightFormat& format);
+  /// Where the host puts a weight's bytes together: in their place, or, where that is a device's, in staging.
+  std::byte* assembly_for(std::byte* place, Bytes bytes);
+  /// Brings the bytes to their place if that is a device's.
+  void deliver(std::byte* place, std::span<const std::byte> assembled);
   /// Brings all rows of a tensor to `to` (null in plan mode) in `format`.
   void read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
   void read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
