@@ -64,8 +64,10 @@ struct EngineOptions {
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;
   Compute compute = Compute::automatic;
-  std::string device = "auto";  ///< "auto" or "cpu"
-  int threads = 0;              ///< 0: one per core that the process may use
+  /// "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:N", or "cuda-emulated":
+  /// the CUDA kernels on the CPU, for tests.
+  std::string device = "auto";
+  int threads = 0;  ///< 0: one per core that the process may use
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once

@@ -169,13 +169,12 @@ __global__ void __launch_bounds__(gemv_threads) gemv_kernel(const Gemv params) {
     }
   }
   // A lane a column, so that they finish side by side. Which sums are a lane's is settled when this is
-  // compiled.
-  const bool gated = op.up != nullptr;
+  // compiled: registers have no index.
 #pragma unroll
   for (int i = 0; i < weight_rows; ++i) {
     const std::int64_t column = first_column + i;
     if (i >= n_columns || static_cast<int>(lane_index()) != i || column >= op.n) continue;
-    store_column<most_rows>(op, column, sums[i], gated ? sums[(i + weight_rows / 2) % weight_rows] : sums[i]);
+    store_column<most_rows>(op, column, sums[i], sums[(i + weight_rows / 2) % weight_rows]);
   }
 }
 

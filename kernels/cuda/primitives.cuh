@@ -4,7 +4,8 @@
 #pragma once
 
 #include <math.h>
-#include <stdint.h>
+
+#include <cstdint>
 
 #include "kernels/cuda/runtime.h"
 

@@ -8,6 +8,7 @@
 
 #include "backend/queue.h"
 #include "memory/arena.h"
+#include "memory/device_memory.h"
 #include "tensor/view.h"
 
 namespace galago::backend {
@@ -70,6 +71,7 @@ struct LayerPages {
   Bytes page_stride = 0;
   std::int64_t page_tokens = 0;
   WeightFormat format = DType::f16;
+  std::int64_t n_pages = 0;  ///< of all sequences together
 
   Bytes row_bytes(const Heads& heads) const { return format.row_bytes(heads.head_size); }
   /// All heads' keys, or values, of a page.
@@ -98,6 +100,10 @@ class Backend {
   virtual std::string name() const = 0;
   /// What the kernels are built for and how many threads run them: "avx2, 2 threads".
   virtual std::string description() const = 0;
+  /// The memory that ops work in where it is not the host's.
+  virtual memory::DeviceMemory* device_memory() { return nullptr; }
+  /// Returns when all work that was handed in is done, which on a device may be later.
+  virtual void finish() {}
 
   /// y [m, n] = activation(x [m, k] w^T + bias) + residual, w [n, k] in FP32, FP16 or BF16; sums in FP32.
   virtual void linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
@@ -119,7 +125,7 @@ class Backend {
                         const Matrix& y) = 0;
 
   /// y [n_tiles * per_tile, patch_values]: each row one patch, in the order of a convolution's weight
-  /// (channel, row, column). `pixels` is null in plan mode.
+  /// (channel, row, column). `pixels` lie in the host's memory; null in plan mode.
   virtual void unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid,
                               const Matrix& y) = 0;
   /// y [n_tiles * (1 + per_tile), width]: per tile the class embedding, then its patches; each plus its

@@ -4,7 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
+#include "memory/device_memory.h"
 #include "memory/region.h"
 #include "tensor/view.h"
 
@@ -13,14 +16,23 @@ namespace galago::memory {
 /// Bytes of each region, in the order of RegionId.
 using RegionSizes = std::array<Bytes, n_regions>;
 
+/// Gives a device's block back.
+struct ReleaseBlock {
+  DeviceMemory* device = nullptr;
+  void operator()(std::byte* block) const noexcept { device->release(block); }
+};
+
 class Arena {
  public:
   /// Counts what the same code would take.
-  static Arena planning();
-  /// Reserves each region once, at exactly these sizes. Throws Error{memory} when the system refuses.
-  static Arena reserved(const RegionSizes& sizes);
+  static Arena planning(DeviceMemory* device = nullptr);
+  /// Reserves each region once, at exactly these sizes. Throws Error{memory} when the system refuses. With a
+  /// device, which outlives the arena, all regions but staging are one block of its memory.
+  static Arena reserved(const RegionSizes& sizes, DeviceMemory* device = nullptr);
 
   Mode mode() const { return mode_; }
+  /// Where weights, KV pages and activations are; null: in the host's memory, as staging always is.
+  DeviceMemory* device() const { return device_; }
   Region& region(RegionId id) { return regions_[static_cast<std::size_t>(id)]; }
   const Region& region(RegionId id) const { return regions_[static_cast<std::size_t>(id)]; }
 
@@ -37,9 +49,14 @@ class Arena {
   }
 
  private:
-  Arena(Mode mode, std::array<Region, n_regions> regions) : mode_(mode), regions_(std::move(regions)) {}
+  using Block = std::unique_ptr<std::byte, ReleaseBlock>;
+
+  Arena(Mode mode, std::array<Region, n_regions> regions, DeviceMemory* device, Block block)
+      : mode_(mode), device_(device), block_(std::move(block)), regions_(std::move(regions)) {}
 
   Mode mode_;
+  DeviceMemory* device_;
+  Block block_;
   std::array<Region, n_regions> regions_;
 };
 

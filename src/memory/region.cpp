@@ -61,29 +61,38 @@ Region Region::reserved(RegionId id, Bytes capacity) {
   return region;
 }
 
+Region Region::lent(RegionId id, Bytes capacity, std::byte* base) {
+  Region region(id, Mode::run, capacity);
+  region.base_ = base;
+  region.lent_ = true;
+  return region;
+}
+
 Region::Region(Region&& other) noexcept
     : id_(other.id_),
       mode_(other.mode_),
       capacity_(other.capacity_),
       used_(other.used_),
       high_water_(other.high_water_),
-      base_(std::exchange(other.base_, nullptr)) {}
+      base_(std::exchange(other.base_, nullptr)),
+      lent_(other.lent_) {}
 
 Region& Region::operator=(Region&& other) noexcept {
   if (this != &other) {
-    if (base_ != nullptr) munmap(base_, capacity_);
+    if (base_ != nullptr && !lent_) munmap(base_, capacity_);
     id_ = other.id_;
     mode_ = other.mode_;
     capacity_ = other.capacity_;
     used_ = other.used_;
     high_water_ = other.high_water_;
     base_ = std::exchange(other.base_, nullptr);
+    lent_ = other.lent_;
   }
   return *this;
 }
 
 Region::~Region() {
-  if (base_ != nullptr) munmap(base_, capacity_);
+  if (base_ != nullptr && !lent_) munmap(base_, capacity_);
 }
 
 std::byte* Region::take(Bytes bytes) {

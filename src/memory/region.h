@@ -29,6 +29,8 @@ class Region {
   /// A region of exactly `capacity` bytes, reserved from the system now. Throws Error{memory} if it cannot
   /// be.
   static Region reserved(RegionId id, Bytes capacity);
+  /// A region of `capacity` bytes from `base` on, which someone else owns.
+  static Region lent(RegionId id, Bytes capacity, std::byte* base);
 
   Region(Region&& other) noexcept;
   Region& operator=(Region&& other) noexcept;
@@ -55,6 +57,7 @@ class Region {
   Bytes used_ = 0;
   Bytes high_water_ = 0;
   std::byte* base_ = nullptr;
+  bool lent_ = false;
 };
 
 }  // namespace galago::memory

@@ -47,10 +47,11 @@ struct KvPages {
   Bytes layer_bytes = 0;  ///< one layer's keys and values within a page
   Bytes page_bytes = 0;
   WeightFormat format = DType::f16;
+  std::int64_t n_pages = 0;
 
   backend::LayerPages layer(std::int64_t index) const {
     return {base == nullptr ? nullptr : base + static_cast<Bytes>(index) * layer_bytes, page_bytes,
-            page_tokens, format};
+            page_tokens, format, n_pages};
   }
 };
 

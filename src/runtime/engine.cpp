@@ -96,7 +96,8 @@ struct Engine::State {
   explicit State(const EngineOptions& options)
       : prepared(options),
         executor(prepared.files.checkpoint, prepared.files.description, prepared.configuration,
-                 *prepared.backend, memory::Arena::reserved(prepared.rehearsal.regions)),
+                 *prepared.backend,
+                 memory::Arena::reserved(prepared.rehearsal.regions, prepared.backend->device_memory())),
         generation(prepared.files, executor) {}
 
   Prepared prepared;

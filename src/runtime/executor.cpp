@@ -36,9 +36,13 @@ Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Descri
 
   const model::DecoderShape& decoder = description.decoder;
   pages_ = model::layout_pages(decoder, configuration_.kv_format, configuration_.page_tokens);
+  pages_.n_pages = configuration_.n_pages();
   pages_.base =
       arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
   logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, decoder.vocab_size);
+  if (arena_.device() != nullptr) {
+    host_logits_ = arena_.matrix(RegionId::staging, configuration_.logit_rows, decoder.vocab_size);
+  }
   if (!configuration_.with_pictures) return;
   const model::TowerShape& tower = *description.tower;
   const std::int64_t n_rows = configuration_.picture.n_tiles * description.tokens_per_tile();
@@ -56,11 +60,40 @@ void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageOb
     const std::int64_t n_values = network_.tower->shape.pixel_values();
     if (pixels_ != nullptr && fill) fill(first, count, {pixels_, static_cast<std::size_t>(count * n_values)});
     if (observer) observer("pixel_values", {pixels_, count, n_values, n_values});
+    StageObserver on_device;
+    if (observer) {
+      on_device = [&](std::string_view stage, const Matrix& values) { show(stage, values, observer); };
+    }
     encode_tiles(network_, backend_, exec, pixels_,
-                 image_embeddings_.slice_rows(first * per_tile, count * per_tile), observer);
+                 image_embeddings_.slice_rows(first * per_tile, count * per_tile), on_device);
   }
   if (!network_.projector->newline.present()) return;
   encode_newline(network_, backend_, exec, image_embeddings_.slice_rows(n_tiles * per_tile, 1));
+}
+
+void Executor::show(std::string_view stage, const Matrix& values, const StageObserver& observer) const {
+  if (arena_.device() == nullptr || arena_.mode() == memory::Mode::plan) return observer(stage, values);
+  std::vector<float> copy(static_cast<std::size_t>(values.rows * values.cols));
+  for (std::int64_t row = 0; row < values.rows; ++row) {
+    const std::span<float> to(copy.data() + row * values.cols, static_cast<std::size_t>(values.cols));
+    arena_.device()->download(std::as_writable_bytes(to),
+                              reinterpret_cast<const std::byte*>(values.row(row)));
+  }
+  observer(stage, {copy.data(), values.rows, values.cols, values.cols});
+}
+
+void Executor::show_embeddings(std::span<const std::int32_t> rows, const StageObserver& observer) const {
+  for (const std::int32_t row : rows)
+    show("image_embeddings", image_embeddings_.slice_rows(row, 1), observer);
+}
+
+Matrix Executor::readable(const Matrix& logits) const {
+  if (arena_.device() == nullptr) return logits;
+  const Matrix copy = host_logits_.slice_rows(0, logits.rows);
+  if (arena_.mode() == memory::Mode::plan || logits.rows == 0) return copy;
+  const std::span<float> to(copy.data, static_cast<std::size_t>(copy.rows * copy.cols));
+  arena_.device()->download(std::as_writable_bytes(to), reinterpret_cast<const std::byte*>(logits.data));
+  return copy;
 }
 
 Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
@@ -74,7 +107,7 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const back
                                 .adapter = adapter_,
                                 .first_logit_row = static_cast<std::int64_t>(ids.size()) - n_logits};
   model::run_decoder(network_.decoder, backend_, exec, pages_, step, logits);
-  return logits;
+  return readable(logits);
 }
 
 void Executor::rehearse() {

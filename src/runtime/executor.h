@@ -49,11 +49,16 @@ class Executor {
   const Configuration& configuration() const { return configuration_; }
   const memory::Arena& arena() const { return arena_; }
   const backend::Ledger& ledger() const { return queue_.ledger(); }
-  /// Of the picture encoded last: [n_tiles * tokens_per_tile, hidden_size], then the newline where the model
-  /// has one.
-  const Matrix& image_embeddings() const { return image_embeddings_; }
+  /// Shows an observer, as image_embeddings, rows of the picture encoded last: [n_tiles * tokens_per_tile,
+  /// hidden_size], then the newline where the model has one.
+  void show_embeddings(std::span<const std::int32_t> rows, const StageObserver& observer) const;
 
  private:
+  /// Values that may lie on a device, for an observer on the host.
+  void show(std::string_view stage, const Matrix& values, const StageObserver& observer) const;
+  /// Logits where the caller can read them.
+  Matrix readable(const Matrix& logits) const;
+
   Configuration configuration_;
   backend::Backend& backend_;
   memory::Arena arena_;
@@ -62,6 +67,7 @@ class Executor {
   model::KvPages pages_;
   Matrix image_embeddings_;  // [n_tiles * tokens_per_tile + 1 with a newline, hidden_size]
   Matrix logits_;            // [logit_rows, vocab_size]
+  Matrix host_logits_;       // likewise, where the host cannot read logits_
   std::optional<std::size_t> adapter_;
   float* pixels_ = nullptr;  // [tile_batch, 3, image_size, image_size]
 };

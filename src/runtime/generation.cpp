@@ -142,9 +142,7 @@ void Generation::see(const PictureRows& rows, Timing& timing, const StageObserve
   timing.encode_seconds -= preprocess_seconds;
   timing.preprocess_seconds += preprocess_seconds;
   if (!on_stage) return;
-  for (const std::int32_t row : rows.layout.rows) {
-    on_stage("image_embeddings", executor_.image_embeddings().slice_rows(row, 1));
-  }
+  executor_.show_embeddings(rows.layout.rows, on_stage);
 }
 
 std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,

@@ -25,7 +25,7 @@ double best_rate(backend::Backend& backend, const Probe& probe, double work, dou
     const Matrix x = arena.matrix(RegionId::activations, probe.rows, probe.width);
     const Matrix y = arena.matrix(RegionId::activations, probe.rows, probe.features);
     // Pages that nobody wrote to are all one page of zeros, which never leaves the cache.
-    if (arena.mode() == memory::Mode::run) std::memset(to, 0, weight.bytes());
+    if (arena.mode() == memory::Mode::run && arena.device() == nullptr) std::memset(to, 0, weight.bytes());
     backend::Queue queue(arena.mode());
     backend::Execution exec{arena, queue};
     const auto start = std::chrono::steady_clock::now();
@@ -34,15 +34,16 @@ double best_rate(backend::Backend& backend, const Probe& probe, double work, dou
     do {
       const auto before = std::chrono::steady_clock::now();
       backend.linear(exec, x, weight, {}, y);
+      backend.finish();
       const auto after = std::chrono::steady_clock::now();
       best = std::min(best, std::chrono::duration<double>(after - before).count());
       elapsed = std::chrono::duration<double>(after - start).count();
     } while (arena.mode() == memory::Mode::run && elapsed < seconds);
     return best;
   };
-  memory::Arena plan = memory::Arena::planning();
+  memory::Arena plan = memory::Arena::planning(backend.device_memory());
   lay_out(plan);
-  memory::Arena arena = memory::Arena::reserved(plan.high_water());
+  memory::Arena arena = memory::Arena::reserved(plan.high_water(), backend.device_memory());
   return work / lay_out(arena);
 }
 

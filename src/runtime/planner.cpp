@@ -19,7 +19,8 @@ PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase) {
 }  // namespace
 
 Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend) {
-  Executor executor(model.checkpoint, model.description, configuration, backend, memory::Arena::planning());
+  Executor executor(model.checkpoint, model.description, configuration, backend,
+                    memory::Arena::planning(backend.device_memory()));
   executor.rehearse();
   return {executor.arena().high_water(), executor.ledger()};
 }

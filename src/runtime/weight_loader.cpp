@@ -117,21 +117,36 @@ Weight WeightLoader::vector(std::span<const model::NamedShape> tensors) {
 Weight WeightLoader::constant(std::span<const float> values) {
   Weight weight{nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
   std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
-  if (to != nullptr) std::memcpy(to, values.data(), values.size_bytes());
   weight.data = to;
+  if (to == nullptr) return weight;
+  if (arena_.device() != nullptr) {
+    arena_.device()->upload(to, std::as_bytes(values));
+  } else {
+    std::memcpy(to, values.data(), values.size_bytes());
+  }
   return weight;
+}
+
+std::byte* WeightLoader::assembly_for(std::byte* place, Bytes bytes) {
+  return arena_.device() == nullptr ? place : arena_.region(memory::RegionId::staging).take(bytes);
+}
+
+void WeightLoader::deliver(std::byte* place, std::span<const std::byte> assembled) {
+  if (arena_.device() != nullptr && place != nullptr) arena_.device()->upload(place, assembled);
 }
 
 Weight WeightLoader::derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) {
   Weight weight{nullptr, DType::f32, shape};
-  auto* to = arena_.array<float>(memory::RegionId::weights, shape.elements());
-  weight.data = to;
+  std::byte* const place = arena_.region(memory::RegionId::weights).take(weight.bytes());
+  weight.data = place;
   const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  auto* const to = reinterpret_cast<float*>(assembly_for(place, weight.bytes()));
   auto* from = arena_.array<float>(memory::RegionId::staging, tensor.shape.elements());
   read(find(tensor), DType::f32, reinterpret_cast<std::byte*>(from));
   if (to == nullptr) return weight;
   make({from, static_cast<std::size_t>(tensor.shape.elements())},
        {to, static_cast<std::size_t>(shape.elements())});
+  deliver(place, {reinterpret_cast<const std::byte*>(to), weight.bytes()});
   return weight;
 }
 
@@ -142,12 +157,16 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const Wei
   Weight weight{nullptr, format, {rows}};
   for (std::size_t i = 1; i < first.rank(); ++i) weight.shape.append(first[i]);
 
-  std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
-  weight.data = to;
+  std::byte* const place = arena_.region(memory::RegionId::weights).take(weight.bytes());
+  weight.data = place;
+  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  std::byte* const assembled = assembly_for(place, weight.bytes());
+  std::byte* to = assembled;
   for (const model::NamedShape& tensor : tensors) {
     read(tensor, format, to);
     if (to != nullptr) to += static_cast<Bytes>(tensor.shape[0]) * format.row_bytes(weight.cols());
   }
+  deliver(place, {assembled, weight.bytes()});
   return weight;
 }
 

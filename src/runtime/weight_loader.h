@@ -44,6 +44,10 @@ class WeightLoader : public model::WeightSource {
   /// any type, large enough that reading is sequential, small beside any model.
   static constexpr std::int64_t staged_elements = 256 * 1024;
 
+  /// Where the host puts a weight's bytes together: in their place, or, where that is a device's, in staging.
+  std::byte* assembly_for(std::byte* place, Bytes bytes);
+  /// Brings the bytes to their place if that is a device's.
+  void deliver(std::byte* place, std::span<const std::byte> assembled);
   /// Brings all rows of a tensor to `to` (null in plan mode) in `format`, what is merged into it included.
   void read(const model::NamedShape& tensor, const WeightFormat& format, std::byte* to);
   /// Adds the products of adapters to a matrix, several rows at a time, before it is rounded.

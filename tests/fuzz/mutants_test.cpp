@@ -105,7 +105,7 @@ TEST(Mutants, Pictures) {
   }
   std::sort(pictures.begin(), pictures.end());
   ASSERT_GT(pictures.size(), 10U);
-  for_each_mutant(share(20), [&](Random& random) {
+  for_each_mutant(share(15), [&](Random& random) {
     const std::string mutant = mutate_bytes(random.pick(pictures), random);
     return complaint([&] { parse_image(mutant); }, image_name);
   });

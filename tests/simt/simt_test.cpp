@@ -5,13 +5,12 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/cuda/device_array.h"
 #include "kernels/cuda/primitives.cuh"
-#include "simt/device_array.h"
 
 namespace galago::kernels::emulated {
 namespace {
 
-using simt::DeviceArray;
 using simt::Fault;
 using simt::Mistake;
 

@@ -117,8 +117,10 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
           "A PEFT LoRA adapter of the decoder, merged into its weights; may be given several times")
       ->allow_extra_args(false)
       ->type_name("DIR");
-  add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
-                          "Where it runs");
+  command
+      .add_option("--device", options.device,
+                  "Where it runs: auto, cpu, cuda, cuda:N, or cuda-emulated (for tests: slow, not a GPU)")
+      ->type_name("DEVICE");
   command
       .add_option("--chat-format", options.chat_format,
                   "How conversations are written down, such as llava_v1 or chatml; default: the model's own")

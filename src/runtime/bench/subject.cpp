@@ -109,7 +109,7 @@ void Subject::load() {
   executor_.reset();
   const Clock::time_point start = Clock::now();
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
-                    memory::Arena::reserved(rehearsal_.regions));
+                    memory::Arena::reserved(rehearsal_.regions, backend_->device_memory()));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =
@@ -122,6 +122,7 @@ void Subject::forget() {
 }
 
 Subject::Mark Subject::mark() const {
+  backend_->finish();
   return {Clock::now(), executor_->ledger()};
 }
 

@@ -1,4 +1,4 @@
-// The CUDA attention kernels against the reference, on the emulated device: tiles, pages, groups, windows,
+// The CUDA attention kernels against the reference: tiles, pages, groups, windows,
 // shares.
 #include <gtest/gtest.h>
 
@@ -12,14 +12,10 @@
 #include "support/random.h"
 #include "tensor/convert.h"
 
-namespace galago::testing {
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
 
-using kernels::Element;
-using kernels::emulated::Attend;
-using kernels::emulated::PagedKeys;
-using kernels::emulated::Rows;
-using simt::DeviceArray;
+using ::galago::testing::random_floats;
 
 struct Shape {
   std::int64_t n_heads, n_kv_heads, head_size;
@@ -51,9 +47,9 @@ class CudaAttention : public CudaKernelTest {
     const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream);
     const DeviceArray<float> out(q.size());
     const PagedKeys paged{memory.data(), page_bytes, page_tokens, element, pages.data()};
-    ASSERT_EQ(kernels::emulated::append_kv(stream, {device_k.data(), length, kv, kv},
-                                           {device_v.data(), length, kv, kv}, 0, shape.head_size, paged),
-              simt::cudaSuccess);
+    ASSERT_EQ(append_kv(stream, {device_k.data(), length, kv, kv}, {device_v.data(), length, kv, kv}, 0,
+                        shape.head_size, paged),
+              cudaSuccess);
     if (element == Element::f16) {
       for (float& value : k) value = f16_to_f32(f32_to_f16(value));
       for (float& value : v) value = f16_to_f32(f32_to_f16(value));
@@ -70,11 +66,10 @@ class CudaAttention : public CudaKernelTest {
     op.scale = 0.3F;
     op.first_position = first;
     op.window = window;
-    const DeviceArray<float> partials(count(kernels::emulated::decode_partial_floats(
-        n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
-    ASSERT_EQ(n_splits > 0 ? kernels::emulated::attend_few(stream, op, n_splits, partials.data())
-                           : kernels::emulated::attend_many(stream, op),
-              simt::cudaSuccess);
+    const DeviceArray<float> partials(count(
+        decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
+    ASSERT_EQ(n_splits > 0 ? attend_few(stream, op, n_splits, partials.data()) : attend_many(stream, op),
+              cudaSuccess);
     const std::vector<float> result = out.read(stream);
     for (std::int64_t row = 0; row < n_rows; ++row) {
       for (std::int64_t head = 0; head < shape.n_heads; ++head) {
@@ -113,7 +108,7 @@ TEST_F(CudaAttention, TilesOfAnySizeBothWays) {
       op.head_size = shape.head_size;
       op.scale = 0.25F;
       op.tile_rows = tokens;
-      ASSERT_EQ(kernels::emulated::attend_many(stream, op), simt::cudaSuccess);
+      ASSERT_EQ(attend_many(stream, op), cudaSuccess);
       const std::vector<float> result = out.read(stream);
       for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
         for (std::int64_t head = 0; head < shape.n_heads; ++head) {
@@ -155,4 +150,4 @@ TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
 }
 
 }  // namespace
-}  // namespace galago::testing
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

@@ -1,4 +1,4 @@
-// The other CUDA kernels against the reference, on the emulated device.
+// The other CUDA kernels against the reference.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,13 +12,10 @@
 #include "tensor/convert.h"
 #include "tensor/grouped.h"
 
-namespace galago::testing {
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
 
-using kernels::Activation;
-using kernels::Element;
-using kernels::emulated::Rows;
-using simt::DeviceArray;
+using ::galago::testing::random_floats;
 
 class CudaElementwise : public CudaKernelTest {};
 class CudaNorm : public CudaKernelTest {};
@@ -38,9 +35,7 @@ TEST_F(CudaNorm, LayerNormAndRmsNormOfRaggedRows) {
       const DeviceArray<float> data(x, stream), w(weight, stream), b(bias, stream);
       const kernels::Norm op{data.data(), stride, w.data(),    centred ? b.data() : nullptr,
                              1e-5F,       cols,   data.data(), stride};
-      ASSERT_EQ(centred ? kernels::emulated::layer_norm(stream, op, rows)
-                        : kernels::emulated::rms_norm(stream, op, rows),
-                simt::cudaSuccess);
+      ASSERT_EQ(centred ? layer_norm(stream, op, rows) : rms_norm(stream, op, rows), cudaSuccess);
       const std::vector<float> result = data.read(stream);
       for (std::int64_t row = 0; row < rows; ++row) {
         const float* from = x.data() + row * stride;
@@ -79,7 +74,7 @@ TEST_F(CudaElementwise, EndsAndGates) {
     const DeviceArray<float> both(x, stream), b(bias, stream), r(residual, stream), y(count(rows * cols));
     const Rows halves{both.data(), rows, 2 * cols, 2 * cols};
     const Rows to{y.data(), rows, cols, cols};
-    ASSERT_EQ(kernels::emulated::gate(stream, halves, activation, to), simt::cudaSuccess);
+    ASSERT_EQ(gate(stream, halves, activation, to), cudaSuccess);
     std::vector<double> gated, finished;
     for (std::int64_t i = 0; i < rows * cols; ++i) {
       const float value = x[count(i / cols * 2 * cols + i % cols)];
@@ -90,8 +85,7 @@ TEST_F(CudaElementwise, EndsAndGates) {
     }
     expect_near(y.read(stream), gated, 1e-6);
     const Rows first_half{both.data(), rows, cols, 2 * cols};
-    ASSERT_EQ(kernels::emulated::finish_linear(stream, {first_half, b.data(), activation, r.data(), cols}),
-              simt::cudaSuccess);
+    ASSERT_EQ(finish_linear(stream, {first_half, b.data(), activation, r.data(), cols}), cudaSuccess);
     const std::vector<float> result = both.read(stream);
     for (std::int64_t i = 0; i < rows * cols; ++i) {
       ASSERT_NEAR(result[count(i / cols * 2 * cols + i % cols)], finished[count(i)], 1e-6);
@@ -101,8 +95,8 @@ TEST_F(CudaElementwise, EndsAndGates) {
 
 TEST_F(CudaElementwise, ScaledSums) {
   const DeviceArray<float> x({1, 2, 3, 4}, stream), y({10, 20, 30, 40}, stream), scale({2, -1}, stream);
-  kernels::emulated::add_scaled(stream, {x.data(), 2, 2, 2}, scale.data(), {y.data(), 2, 2, 2});
-  kernels::emulated::scale_rows(stream, {y.data(), 2, 2, 2}, 0.5F);
+  add_scaled(stream, {x.data(), 2, 2, 2}, scale.data(), {y.data(), 2, 2, 2});
+  scale_rows(stream, {y.data(), 2, 2, 2}, 0.5F);
   EXPECT_EQ(y.read(stream), (std::vector<float>{6, 9, 18, 18}));
 }
 
@@ -111,9 +105,7 @@ TEST_F(CudaElementwise, PatchesUnfoldInTheOrderOfAConvolution) {
   const std::int64_t patch = 2;
   const auto pixels = random_floats(count(2 * 3 * size * size), 1);
   const DeviceArray<float> from(pixels, stream), y(count(2 * 9 * 12));
-  ASSERT_EQ(
-      kernels::emulated::unfold_patches(stream, {from.data(), 2, 3, size, patch}, {y.data(), 18, 12, 12}),
-      simt::cudaSuccess);
+  ASSERT_EQ(unfold_patches(stream, {from.data(), 2, 3, size, patch}, {y.data(), 18, 12, 12}), cudaSuccess);
   const std::vector<float> result = y.read(stream);
   for (std::int64_t row = 0; row < 18; ++row) {
     for (std::int64_t i = 0; i < 12; ++i) {
@@ -129,8 +121,7 @@ TEST_F(CudaElementwise, TowerEmbeddingsPutTheClassFirst) {
   const DeviceArray<float> patches({1, 2, 3, 4}, stream), first({100}, stream),
       positions({0.5F, 0.25F, 0.125F}, stream);
   const DeviceArray<float> y(6);
-  kernels::emulated::tower_embed(stream, {patches.data(), 4, 1, 1}, first.data(), positions.data(), 3,
-                                 {y.data(), 6, 1, 1});
+  tower_embed(stream, {patches.data(), 4, 1, 1}, first.data(), positions.data(), 3, {y.data(), 6, 1, 1});
   EXPECT_EQ(y.read(stream), (std::vector<float>{100.5F, 1.25F, 2.125F, 100.5F, 3.25F, 4.125F}));
 }
 
@@ -138,7 +129,7 @@ TEST_F(CudaElementwise, PixelShuffleKeepsRowsFirst) {
   std::vector<float> values(16);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   const DeviceArray<float> patches(values, stream), y(16);
-  kernels::emulated::pixel_shuffle(stream, {patches.data(), 16, 1, 1}, 2, 2, {y.data(), 4, 4, 4});
+  pixel_shuffle(stream, {patches.data(), 16, 1, 1}, 2, 2, {y.data(), 4, 4, 4});
   EXPECT_EQ(y.read(stream), (std::vector<float>{0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15}));
 }
 
@@ -148,10 +139,10 @@ TEST_F(CudaElementwise, TokensComeFromTheTableOrThePicture) {
   const auto images = random_floats(count(2 * cols), 1);
   const auto values = random_floats(count(3 * cols), 2);
   const DeviceArray<float> pictures(images, stream), y(count(3 * cols));
-  const auto check = [&](const kernels::emulated::TokenTable& table, const std::vector<float>& rows) {
-    ASSERT_EQ(kernels::emulated::token_embed(stream, ids.data(), table, {pictures.data(), 2, cols, cols},
-                                             {y.data(), 3, cols, cols}),
-              simt::cudaSuccess);
+  const auto check = [&](const TokenTable& table, const std::vector<float>& rows) {
+    ASSERT_EQ(
+        token_embed(stream, ids.data(), table, {pictures.data(), 2, cols, cols}, {y.data(), 3, cols, cols}),
+        cudaSuccess);
     const std::vector<float> result = y.read(stream);
     for (std::int64_t i = 0; i < cols; ++i) {
       ASSERT_EQ(result[count(i)], rows[count(2 * cols + i)]);
@@ -168,7 +159,7 @@ TEST_F(CudaElementwise, TokensComeFromTheTableOrThePicture) {
     check({table.data(), backend::element_of(dtype), nullptr}, rows);
   }
   for (const std::uint8_t bits : {4, 8}) {
-    const Grouped format{bits, 32, DType::f16, GroupOffset::none, Codebook::none};
+    const Grouped format{bits, 32, DType::f16, galago::GroupOffset::none, Codebook::none};
     const kernels::GroupedRows layout = backend::rows_of(format, cols);
     std::vector<std::byte> bytes(count(3 * layout.row_bytes));
     std::vector<float> rows(values.size());
@@ -188,10 +179,10 @@ TEST_F(CudaElementwise, RotationTurnsPairsOfHeads) {
   const std::int64_t rows = 3;
   const auto x = random_floats(count(rows * 2 * head_size), 1);
   const DeviceArray<float> data(x, stream), frequencies(4), table(count(rows * turned));
-  kernels::emulated::rope_frequencies(stream, 10000, turned, frequencies.data(), 4);
-  kernels::emulated::rope_table(stream, frequencies.data(), 5, 1, {table.data(), rows, turned, turned});
-  kernels::emulated::rope(stream, {data.data(), rows, 2 * head_size, 2 * head_size}, head_size,
-                          {table.data(), rows, turned, turned});
+  rope_frequencies(stream, 10000, turned, frequencies.data(), 4);
+  rope_table(stream, frequencies.data(), 5, 1, {table.data(), rows, turned, turned});
+  rope(stream, {data.data(), rows, 2 * head_size, 2 * head_size}, head_size,
+       {table.data(), rows, turned, turned});
   const std::vector<float> inverse = frequencies.read(stream);
   EXPECT_NEAR(inverse[1], std::pow(10000.0, -0.25), 1e-7);
   const std::vector<float> result = data.read(stream);
@@ -206,4 +197,4 @@ TEST_F(CudaElementwise, RotationTurnsPairsOfHeads) {
 }
 
 }  // namespace
-}  // namespace galago::testing
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

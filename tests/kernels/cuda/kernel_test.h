@@ -1,28 +1,34 @@
-// What tests of CUDA kernels have in common: a stream of the emulated device, and races looked for.
+// What tests of CUDA kernels have in common: a stream, on the emulated device with races looked for.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "simt/device_array.h"
+#include "kernels/cuda/device_array.h"
+#if defined(GALAGO_SIMT)
 #include "simt/fault.h"
+#endif
 
-namespace galago::testing {
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
 
 class CudaKernelTest : public ::testing::Test {
  protected:
   CudaKernelTest() {
-    simt::cudaStreamCreateWithFlags(&stream, simt::cudaStreamNonBlocking);
+    cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+#if defined(GALAGO_SIMT)
     simt::set_checks(simt::Checks::and_races);
+#endif
   }
   ~CudaKernelTest() override {
+#if defined(GALAGO_SIMT)
     simt::take_device_fault();
     simt::set_checks(simt::Checks::usual);
-    simt::cudaStreamDestroy(stream);
+#endif
+    cudaStreamDestroy(stream);
   }
 
-  simt::cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr;
 };
 
 /// max |a - b| must not be above `bound`.
@@ -32,4 +38,4 @@ inline void expect_near(const std::vector<float>& values, const std::vector<doub
     ASSERT_NEAR(values[i], expected[i], bound) << "element " << i;
 }
 
-}  // namespace galago::testing
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

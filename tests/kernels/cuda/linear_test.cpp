@@ -1,4 +1,4 @@
-// The CUDA kernels for linear layers against the reference, on the emulated device.
+// The CUDA kernels for linear layers against the reference.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,12 +14,10 @@
 #include "tensor/convert.h"
 #include "tensor/grouped.h"
 
-namespace galago::testing {
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
 
-using kernels::Activation;
-using kernels::Element;
-using simt::DeviceArray;
+using ::galago::testing::random_floats;
 
 /// Rows of one format in bytes, and the values that they stand for.
 struct StoredWeights {
@@ -40,7 +38,7 @@ StoredWeights store_grouped(const Grouped& format, std::int64_t n, std::int64_t 
   StoredWeights stored{std::vector<std::byte>(static_cast<std::size_t>(n) * row_bytes),
                        std::vector<float>(static_cast<std::size_t>(n * k))};
   const bool from_zero =
-      format.bits == 4 && (format.offset != GroupOffset::none || format.codebook != Codebook::none);
+      format.bits == 4 && (format.offset != galago::GroupOffset::none || format.codebook != Codebook::none);
   const int range = format.bits == 8 ? 127 : 7;
   for (std::int64_t j = 0; j < n; ++j) {
     const std::span record(stored.bytes.data() + static_cast<Bytes>(j) * row_bytes, row_bytes);
@@ -51,8 +49,10 @@ StoredWeights store_grouped(const Grouped& format, std::int64_t n, std::int64_t 
     }
     for (std::int64_t g = 0; g * format.group < k; ++g) {
       row.put_scale(g, (0.3F + 0.1F * static_cast<float>((g + j) % 4)) / static_cast<float>(range));
-      if (format.offset == GroupOffset::minimum) row.put_minimum(g, 0.05F * static_cast<float>(g % 3) - 0.5F);
-      if (format.offset == GroupOffset::zero_point) row.put_zero(g, static_cast<int>((3 * g + j) % 17));
+      if (format.offset == galago::GroupOffset::minimum)
+        row.put_minimum(g, 0.05F * static_cast<float>(g % 3) - 0.5F);
+      if (format.offset == galago::GroupOffset::zero_point)
+        row.put_zero(g, static_cast<int>((3 * g + j) % 17));
     }
     decode_row(
         format, record,
@@ -96,7 +96,7 @@ class CudaLinear : public CudaKernelTest {
     }
     op.y = y.data();
     op.y_stride = p.n;
-    ASSERT_EQ(kernels::emulated::gemv(stream, op), simt::cudaSuccess);
+    ASSERT_EQ(gemv(stream, op), cudaSuccess);
     const std::vector<float> result = y.read(stream);
     for (std::int64_t row = 0; row < p.m; ++row) {
       for (std::int64_t j = 0; j < p.n; ++j) {
@@ -137,12 +137,13 @@ TEST_F(CudaLinear, PlainWeightsOfEveryTypeAndShape) {
 }
 
 TEST_F(CudaLinear, GroupedWeightsOfEveryFormat) {
-  std::vector<Grouped> formats = {{4, 64, DType::f32, GroupOffset::none, Codebook::nf4},
-                                  {4, 16, DType::f32, GroupOffset::none, Codebook::nf4},
-                                  {4, 32, DType::f16, GroupOffset::none, Codebook::iq4_nl}};
+  std::vector<Grouped> formats = {{4, 64, DType::f32, galago::GroupOffset::none, Codebook::nf4},
+                                  {4, 16, DType::f32, galago::GroupOffset::none, Codebook::nf4},
+                                  {4, 32, DType::f16, galago::GroupOffset::none, Codebook::iq4_nl}};
   for (const std::uint8_t bits : {4, 8}) {
     for (const std::int32_t group : {16, 32, 64, 128}) {
-      for (const GroupOffset offset : {GroupOffset::none, GroupOffset::minimum, GroupOffset::zero_point}) {
+      for (const galago::GroupOffset offset :
+           {galago::GroupOffset::none, galago::GroupOffset::minimum, galago::GroupOffset::zero_point}) {
         formats.push_back({bits, group, group == 32 ? DType::f32 : DType::f16, offset, Codebook::none});
       }
     }
@@ -159,11 +160,11 @@ TEST_F(CudaLinear, GroupedWeightsOfEveryFormat) {
 }
 
 TEST_F(CudaLinear, DequantisedRowsAreTheRowsInFp16) {
-  const Grouped format{4, 32, DType::f16, GroupOffset::minimum, Codebook::none};
+  const Grouped format{4, 32, DType::f16, galago::GroupOffset::minimum, Codebook::none};
   const StoredWeights weights = store_grouped(format, 5, 72);
   const DeviceArray<std::byte> from(weights.bytes, stream);
   const DeviceArray<std::uint16_t> to(5 * 72);
-  kernels::emulated::dequantise(stream, backend::rows_of(format, 72), from.data(), 5, 72, to.data());
+  dequantise(stream, backend::rows_of(format, 72), from.data(), 5, 72, to.data());
   const std::vector<std::uint16_t> result = to.read(stream);
   for (std::size_t i = 0; i < result.size(); ++i) {
     EXPECT_NEAR(f16_to_f32(result[i]), weights.values[i], 0x1p-11 * std::abs(weights.values[i]) + 1e-7);
@@ -173,11 +174,11 @@ TEST_F(CudaLinear, DequantisedRowsAreTheRowsInFp16) {
 TEST_F(CudaLinear, NarrowedRowsSaturateInFp16) {
   const DeviceArray<float> x({1, 1e6F, 0, -1e6F, 0.1F, 0}, stream);
   const DeviceArray<std::uint16_t> to(4);
-  kernels::emulated::narrow_rows(stream, {x.data(), 2, 2, 3}, Element::f16, to.data());
+  narrow_rows(stream, {x.data(), 2, 2, 3}, Element::f16, to.data());
   EXPECT_EQ(to.read(stream), (std::vector<std::uint16_t>{0x3c00, 0x7bff, 0xfbff, f32_to_f16(0.1F)}));
-  kernels::emulated::narrow_rows(stream, {x.data(), 2, 2, 3}, Element::bf16, to.data());
+  narrow_rows(stream, {x.data(), 2, 2, 3}, Element::bf16, to.data());
   EXPECT_EQ(to.read(stream)[1], f32_to_bf16(1e6F));
 }
 
 }  // namespace
-}  // namespace galago::testing
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

@@ -1,13 +1,13 @@
-// An array on the emulated device, for tests.
+// An array on the device, for tests: the emulated one's or, compiled without GALAGO_SIMT, a real one's.
 #pragma once
 
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
 
-#include "simt/runtime.h"
+#include "kernels/cuda/runtime.h"
 
-namespace galago::simt {
+namespace galago::kernels::GALAGO_DEVICE_SPACE {
 
 template <class T>
 class DeviceArray {
@@ -40,4 +40,4 @@ class DeviceArray {
   std::size_t count_;
 };
 
-}  // namespace galago::simt
+}  // namespace galago::kernels::GALAGO_DEVICE_SPACE

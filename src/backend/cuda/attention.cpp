@@ -1,0 +1,139 @@
+// Attention within tiles and over KV pages, and what goes into the pages.
+#include <algorithm>
+
+#include "backend/cuda/cuda_backend_class.h"
+#include "base/fail.h"
+
+namespace galago::backend::GALAGO_DEVICE_SPACE {
+namespace {
+
+using memory::RegionId;
+
+/// The sum over rows: the query at position p sees p + 1 positions, or as many as the window has.
+double positions_seen(const SequenceRows& rows, std::int64_t window) {
+  double seen = 0;
+  for (std::int64_t position = rows.first_position; position < rows.first_position + rows.n_rows;
+       ++position) {
+    seen += static_cast<double>(window == 0 ? position + 1 : std::min(position + 1, window));
+  }
+  return seen;
+}
+
+Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
+                 const Heads& heads) {
+  Cost cost{0, bytes_of(q), bytes_of(q)};
+  for (const SequenceRows& rows : sequences) {
+    cost.flops +=
+        4.0 * positions_seen(rows, heads.window) * static_cast<double>(heads.n_heads * heads.head_size);
+    const std::int64_t last = rows.first_position + rows.n_rows;
+    const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
+    cost.bytes_read += 2 * static_cast<Bytes>(positions * heads.n_kv_heads) * pages.row_bytes(heads);
+  }
+  return cost;
+}
+
+void check_head_size(const Heads& heads) {
+  if (heads.head_size > kernels_of_device::max_attend_head_size) {
+    fail(ErrorCode::model, "heads of {} elements, the CUDA kernels take up to {}; choose --device cpu",
+         heads.head_size, kernels_of_device::max_attend_head_size);
+  }
+}
+
+kernels_of_device::PagedKeys paged_keys(const LayerPages& pages, const std::int32_t* table) {
+  return {pages.base, static_cast<std::int64_t>(pages.page_stride), pages.page_tokens,
+          element_of(pages.format.dtype()), table};
+}
+
+}  // namespace
+
+const std::int32_t* CudaBackend::bring_pages(const SequenceRows& rows, std::int32_t* to) {
+  device_.upload(reinterpret_cast<std::byte*>(to), std::as_bytes(rows.pages));
+  return to;
+}
+
+void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
+                            std::span<const SequenceRows> sequences, const Heads& heads,
+                            const LayerPages& pages) {
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
+  if (pages.format.is_grouped()) {
+    fail(ErrorCode::usage, "keys and values in {} are for the CPU, the CUDA kernels take fp16 and fp32",
+         describe(pages.format));
+  }
+  const Bytes stored = static_cast<Bytes>(k.rows * heads.n_kv_heads) * pages.row_bytes(heads);
+  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), 2 * stored}, [&] {
+    for (const SequenceRows& rows : sequences) {
+      device_.check(kernels_of_device::append_kv(
+                        device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
+                        rows_of(v.slice_rows(rows.first_row, rows.n_rows)), rows.first_position,
+                        heads.head_size, paged_keys(pages, bring_pages(rows, table))),
+                    "append_kv");
+    }
+  });
+}
+
+void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
+                              std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) {
+  check_head_size(heads);
+  const double pairs = static_cast<double>(q.rows * tokens_per_tile);
+  const Cost cost{4.0 * pairs * static_cast<double>(heads.n_heads * heads.head_size),
+                  bytes_of(q) + bytes_of(k) + bytes_of(v), bytes_of(out)};
+  exec.queue.submit(Op::attend_tile, cost, [&] {
+    const kernels_of_device::Attend op{.q = rows_of(q),
+                                       .out = rows_of(out),
+                                       .k = k.data,
+                                       .v = v.data,
+                                       .kv_stride = k.stride,
+                                       .paged = {},
+                                       .n_heads = heads.n_heads,
+                                       .n_kv_heads = heads.n_kv_heads,
+                                       .head_size = heads.head_size,
+                                       .scale = heads.scale,
+                                       .tile_rows = tokens_per_tile,
+                                       .first_position = 0,
+                                       .window = 0};
+    device_.check(kernels_of_device::attend_many(device_.stream(), op), "attend_tile");
+  });
+}
+
+std::int64_t CudaBackend::shares_of(const SequenceRows& rows, const Heads& heads) const {
+  // Enough blocks for twice the processors, none of them with less than 128 positions.
+  const std::int64_t positions = rows.first_position + rows.n_rows;
+  const std::int64_t seen = heads.window > 0 ? std::min(positions, heads.window) : positions;
+  const std::int64_t most = std::max<std::int64_t>(1, ceil_div(2 * device_.n_processors(), heads.n_kv_heads));
+  return std::min(most, ceil_div(seen, 128));
+}
+
+void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+                               const LayerPages& pages, const Heads& heads, const Matrix& out) {
+  check_head_size(heads);
+  for (const SequenceRows& rows : sequences) {
+    const memory::Scope scope(exec.arena.region(RegionId::activations));
+    auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
+    const bool is_few = rows.n_rows == 1;
+    const std::int64_t n_shares = is_few ? shares_of(rows, heads) : 0;
+    float* const partials = exec.arena.array<float>(
+        RegionId::activations,
+        kernels_of_device::decode_partial_floats(rows.n_rows, heads.n_heads, heads.head_size, n_shares));
+    exec.queue.submit(Op::attend_pages, attend_cost(q, {&rows, 1}, pages, heads), [&] {
+      const kernels_of_device::Attend op{.q = rows_of(q.slice_rows(rows.first_row, rows.n_rows)),
+                                         .out = rows_of(out.slice_rows(rows.first_row, rows.n_rows)),
+                                         .k = nullptr,
+                                         .v = nullptr,
+                                         .kv_stride = 0,
+                                         .paged = paged_keys(pages, bring_pages(rows, table)),
+                                         .n_heads = heads.n_heads,
+                                         .n_kv_heads = heads.n_kv_heads,
+                                         .head_size = heads.head_size,
+                                         .scale = heads.scale,
+                                         .tile_rows = 0,
+                                         .first_position = rows.first_position,
+                                         .window = heads.window};
+      device_.check(is_few ? kernels_of_device::attend_few(device_.stream(), op, n_shares, partials)
+                           : kernels_of_device::attend_many(device_.stream(), op),
+                    "attend_pages");
+    });
+  }
+}
+
+}  // namespace galago::backend::GALAGO_DEVICE_SPACE

@@ -1,0 +1,23 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include "backend/cuda/cuda_backend_class.h"
+
+namespace galago::backend::GALAGO_DEVICE_SPACE {
+
+std::string CudaBackend::name() const {
+#if defined(GALAGO_SIMT)
+  return "cuda-emulated";
+#else
+  return "cuda";
+#endif
+}
+
+std::string CudaBackend::description() const {
+  return device_.description();
+}
+
+std::unique_ptr<Backend> make_backend(int device) {
+  return std::make_unique<CudaBackend>(device);
+}
+
+}  // namespace galago::backend::GALAGO_DEVICE_SPACE

@@ -1,0 +1,94 @@
+// The CUDA backend's class. Ops of one subject are defined in the file of the same name as on the CPU's side
+// (linear.cpp, attention.cpp, ...).
+#pragma once
+
+#include <string_view>
+
+#include "backend/backend.h"
+#include "backend/cuda/device.h"
+#include "backend/kernel_formats.h"
+#include "kernels/cuda/kernels.h"
+
+namespace galago::backend::GALAGO_DEVICE_SPACE {
+
+namespace kernels_of_device = galago::kernels::GALAGO_DEVICE_SPACE;
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(int device) : device_(device) {}
+
+  std::string name() const override;
+  std::string description() const override;
+  memory::DeviceMemory* device_memory() override { return &device_; }
+  void finish() override { device_.finish(); }
+
+  void linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
+              const Matrix& y) override;
+  void gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
+                    const Matrix& y) override;
+  void gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) override;
+  void add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors, const Matrix& scratch,
+                    const Matrix& y) override;
+  void layer_norm(Execution& exec, const Matrix& x, const Weight& weight, const Weight& bias, float epsilon,
+                  const Matrix& y) override;
+  void rms_norm(Execution& exec, const Matrix& x, const Weight& weight, float epsilon,
+                const Matrix& y) override;
+  void unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid, const Matrix& y) override;
+  void tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
+                   const Weight& positions, const Matrix& y) override;
+  void pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) override;
+  void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) override;
+  void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+                   const Matrix& image_embeddings, const Matrix& y) override;
+  void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
+                        std::span<float> frequencies) override;
+  void rope_table(Execution& exec, std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
+                  float scale, const Matrix& table) override;
+  void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) override;
+  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, std::span<const SequenceRows> sequences,
+                 const Heads& heads, const LayerPages& pages) override;
+  void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
+                   std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
+  void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+                    const LayerPages& pages, const Heads& heads, const Matrix& out) override;
+
+ private:
+  /// What a product of many rows works with. Only a gated one's size depends on how many there are: low-rank
+  /// branches are planned before anyone knows.
+  struct ProductScratch {
+    std::byte* workspace = nullptr;  // cuBLAS's
+    std::byte* narrowed = nullptr;   // [product_rows, k] of x in the weights' 16-bit type
+    std::byte* panel = nullptr;      // dequantised rows of the weights
+    std::int64_t panel_rows = 0;
+    float* both = nullptr;  // [gated rows, 2 n]: gate beside up
+  };
+
+  ProductScratch product_scratch(Execution& exec, const Weight& w, std::int64_t gated_rows);
+  /// At most product_rows rows: y = x w^T, or y += x w^T.
+  void multiply(const Matrix& x, const Weight& w, const ProductScratch& scratch, bool add, const Matrix& y);
+  void multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y);
+  /// The page table of a sequence's rows on the device.
+  const std::int32_t* bring_pages(const SequenceRows& rows, std::int32_t* to);
+  std::int64_t shares_of(const SequenceRows& rows, const Heads& heads) const;
+
+  Device device_;
+};
+
+inline kernels_of_device::Rows rows_of(const Matrix& matrix) {
+  return {matrix.data, matrix.rows, matrix.cols, matrix.stride};
+}
+
+/// The values of a weight that is kept in FP32; null in plan mode.
+inline const float* floats(const Weight& weight) {
+  return static_cast<const float*>(weight.data);
+}
+
+inline Bytes bytes_of(const Matrix& matrix) {
+  return static_cast<Bytes>(matrix.rows * matrix.cols) * sizeof(float);
+}
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace galago::backend::GALAGO_DEVICE_SPACE

@@ -1,0 +1,125 @@
+#include "backend/cuda/device.h"
+
+#include <fmt/format.h>
+
+#include "backend/cuda/cuda_backend.h"
+#include "base/fail.h"
+
+namespace galago::backend::GALAGO_DEVICE_SPACE {
+namespace {
+
+constexpr int oldest_major = 7;
+constexpr int oldest_minor = 5;
+
+}  // namespace
+
+int device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+Device::Device(int index) : index_(index) {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0) {
+    fail(ErrorCode::usage, "no CUDA device can be used ({}); install NVIDIA's driver, or choose --device cpu",
+         found == cudaSuccess ? "there is none" : cudaGetErrorString(found));
+  }
+  if (index >= count) {
+    fail(ErrorCode::usage, "device cuda:{} was asked for, this machine has cuda:0 to cuda:{}", index,
+         count - 1);
+  }
+  check(cudaSetDevice(index), "opening the device");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "asking the device's name");
+  name_ = properties.name;
+  major_ = attribute(cudaDevAttrComputeCapabilityMajor);
+  minor_ = attribute(cudaDevAttrComputeCapabilityMinor);
+  n_processors_ = attribute(cudaDevAttrMultiProcessorCount);
+  if (major_ < oldest_major || (major_ == oldest_major && minor_ < oldest_minor)) {
+    fail(ErrorCode::usage, "{} has compute capability {}.{}, expected {}.{} or later; choose --device cpu",
+         name_, major_, minor_, oldest_major, oldest_minor);
+  }
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+  blas_.emplace(stream_);
+}
+
+Device::~Device() {
+  blas_.reset();
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+int Device::attribute(cudaDeviceAttr attribute) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, attribute, index_), "asking the device's properties");
+  return value;
+}
+
+std::byte* Device::reserve(Bytes bytes) {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  void* block = nullptr;
+  // Nothing to reserve is no error: the block is never touched.
+  const cudaError_t error = bytes == 0 ? cudaSuccess : cudaMalloc(&block, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // taken note of
+    fail(ErrorCode::memory,
+         "{} has {} of {} bytes free, {} are needed; free memory there or ask for less (--context, "
+         "--precision)",
+         name_, free, total, bytes);
+  }
+  check(error, "reserving memory");
+  return static_cast<std::byte*>(block);
+}
+
+void Device::release(std::byte* block) noexcept {
+  cudaStreamSynchronize(stream_);
+  cudaFree(block);
+}
+
+void Device::upload(std::byte* to, std::span<const std::byte> from) {
+  if (from.empty()) return;
+  check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream_), "copy to the device");
+}
+
+void Device::download(std::span<std::byte> to, const std::byte* from) {
+  if (to.empty()) return;
+  check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream_), "copy from the device");
+  finish();
+}
+
+void Device::finish() {
+  const cudaError_t error = cudaStreamSynchronize(stream_);
+  if (error == cudaSuccess) return;
+  fail(ErrorCode::internal,
+       "{} failed in the work up to {}: {}; the model can be loaded again with --device cpu", name_, last_op_,
+       cudaGetErrorString(error));
+}
+
+void Device::check(cudaError_t error, std::string_view what) {
+  last_op_ = what;
+  if (error == cudaSuccess) return;
+  fail(ErrorCode::internal, "{} failed at {}: {}; the model can be loaded again with --device cpu",
+       name_.empty() ? "the CUDA device" : name_, what, cudaGetErrorString(error));
+}
+
+void Device::multiply(const Gemm& gemm, std::byte* workspace, std::string_view what) {
+  last_op_ = what;
+  const cublasStatus_t status = blas_->multiply(gemm, workspace, workspace_bytes());
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  fail(ErrorCode::internal,
+       "{} failed at {}: cuBLAS says {}; the model can be loaded again with --device cpu", name_, what,
+       blas_->describe(status));
+}
+
+std::string Device::description() const {
+  return fmt::format("{}, sm_{}{}", name_, major_, minor_);
+}
+
+Bytes Device::workspace_bytes() const {
+  // NVIDIA's recommendation: 32 MiB for Hopper and later, 4 MiB before.
+  return Bytes{major_ >= 9 ? 32U : 4U} << 20;
+}
+
+}  // namespace galago::backend::GALAGO_DEVICE_SPACE

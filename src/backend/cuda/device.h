@@ -1,0 +1,52 @@
+// A CUDA device as the backend holds it: its stream, its memory, cuBLAS, and errors in words.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "backend/cuda/blas.h"
+#include "memory/device_memory.h"
+
+namespace galago::backend::GALAGO_DEVICE_SPACE {
+
+class Device final : public memory::DeviceMemory {
+ public:
+  explicit Device(int index);
+  ~Device() override;
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  std::byte* reserve(Bytes bytes) override;
+  void release(std::byte* block) noexcept override;
+  void upload(std::byte* to, std::span<const std::byte> from) override;
+  void download(std::span<std::byte> to, const std::byte* from) override;
+
+  /// Waits for all work.
+  void finish();
+  /// Throws for an error of the call or op that `what` names.
+  void check(cudaError_t error, std::string_view what);
+
+  /// "NVIDIA H200, sm_90, 140 GiB"
+  std::string description() const;
+  cudaStream_t stream() const { return stream_; }
+  /// Queues a product; `workspace` has workspace_bytes().
+  void multiply(const Gemm& gemm, std::byte* workspace, std::string_view what);
+  int n_processors() const { return n_processors_; }
+  /// Bytes that cuBLAS works best with.
+  Bytes workspace_bytes() const;
+
+ private:
+  int attribute(cudaDeviceAttr attribute);
+
+  int index_;
+  int major_ = 0;
+  int minor_ = 0;
+  int n_processors_ = 1;
+  std::string name_;
+  std::string last_op_;  // the last one queued: a fault is found after it
+  cudaStream_t stream_ = nullptr;
+  std::optional<Blas> blas_;
+};
+
+}  // namespace galago::backend::GALAGO_DEVICE_SPACE

@@ -1,0 +1,222 @@
+// The CUDA backend on the emulated device: what ops make of rows however many there are, exact plans, and
+// errors.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
+#include "galago/galago.h"
+#include "simt/fault.h"
+#include "simt/memory.h"
+#include "support/random.h"
+#include "tensor/convert.h"
+#include "tensor/grouped.h"
+
+namespace galago::backend {
+namespace {
+
+using ::galago::testing::random_floats;
+using memory::Arena;
+using memory::RegionId;
+
+const std::filesystem::path goldens = GALAGO_GOLDENS_DIR;
+
+/// A backend, and the arena of one op on it, planned and then reserved.
+class Bench {
+ public:
+  explicit Bench(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+  std::vector<float> linear(const std::vector<float>& x, std::int64_t rows,
+                            const std::vector<std::byte>& weight_bytes, Weight w,
+                            const std::vector<float>& residual, bool gated) {
+    const std::int64_t k = w.cols();
+    const std::int64_t n = gated ? w.rows() / 2 : w.rows();
+    std::vector<float> result(static_cast<std::size_t>(rows * n));
+    const auto run = [&](Arena& arena) {
+      Queue queue(arena.mode());
+      Execution exec{arena, queue};
+      std::byte* const place = arena.region(RegionId::weights).take(weight_bytes.size());
+      w.data = place;
+      const Matrix from = arena.matrix(RegionId::activations, rows, k);
+      const Matrix y = arena.matrix(RegionId::activations, rows, n);
+      if (arena.mode() == memory::Mode::run) {
+        put(arena, place, weight_bytes);
+        put(arena, reinterpret_cast<std::byte*>(from.data), std::as_bytes(std::span(x)));
+        put(arena, reinterpret_cast<std::byte*>(y.data), std::as_bytes(std::span(residual)));
+      }
+      if (gated) {
+        backend_->gated_linear(exec, from, w, Activation::silu, y);
+      } else {
+        backend_->linear(exec, from, w, {.residual = y}, y);
+      }
+      if (arena.mode() == memory::Mode::run) get(arena, y, result);
+    };
+    Arena plan = Arena::planning(backend_->device_memory());
+    run(plan);
+    Arena arena = Arena::reserved(plan.high_water(), backend_->device_memory());
+    run(arena);
+    EXPECT_EQ(arena.high_water(), plan.high_water());
+    return result;
+  }
+
+ private:
+  static void put(Arena& arena, std::byte* to, std::span<const std::byte> from) {
+    if (arena.device() != nullptr) return arena.device()->upload(to, from);
+    std::copy(from.begin(), from.end(), to);
+  }
+  static void get(Arena& arena, const Matrix& from, std::vector<float>& to) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(from.data);
+    if (arena.device() != nullptr)
+      return arena.device()->download(std::as_writable_bytes(std::span(to)), bytes);
+    std::copy(from.data, from.data + to.size(), to.begin());
+  }
+
+  std::unique_ptr<Backend> backend_;
+};
+
+TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
+  const Grouped int4{4, 32, DType::f16, GroupOffset::minimum, Codebook::none};
+  Bench cpu(make_cpu_backend(1));
+  Bench cuda(emulated::make_backend(0));
+  for (const WeightFormat& format :
+       {WeightFormat(DType::f32), WeightFormat(DType::f16), WeightFormat(DType::bf16), WeightFormat(int4)}) {
+    for (const std::int64_t rows : {1, 8, 9, 700}) {
+      for (const bool gated : {false, true}) {
+        const std::int64_t n = 26;
+        const std::int64_t k = 72;
+        const auto values = random_floats(static_cast<std::size_t>(n * k), 1);
+        std::vector<std::byte> bytes(static_cast<std::size_t>(n) * format.row_bytes(k));
+        for (std::int64_t row = 0; row < n; ++row) {
+          const std::span from(values.data() + row * k, static_cast<std::size_t>(k));
+          const std::span to(bytes.data() + static_cast<Bytes>(row) * format.row_bytes(k),
+                             format.row_bytes(k));
+          if (format.is_grouped()) {
+            ASSERT_TRUE(encode_row(format.grouped(), from, to));
+          } else {
+            from_f32(format.dtype(), from, to);
+          }
+        }
+        const auto x = random_floats(static_cast<std::size_t>(rows * k), 2);
+        const auto residual = random_floats(static_cast<std::size_t>(rows * n / (gated ? 2 : 1)), 3);
+        const Weight w{nullptr, format, {n, k}};
+        const auto expected = cpu.linear(x, rows, bytes, w, residual, gated);
+        const auto result = cuda.linear(x, rows, bytes, w, residual, gated);
+        // Beyond few rows x is rounded to the weights' 16-bit type; sums of 72 values, and products of two of
+        // them.
+        const double tolerance = rows <= 8 || format == WeightFormat(DType::f32) ? 2e-5
+                                 : format == WeightFormat(DType::bf16)           ? 0.05
+                                                                                 : 0.01;
+        for (std::size_t i = 0; i < result.size(); ++i) {
+          ASSERT_NEAR(result[i], expected[i], tolerance * (1 + std::abs(expected[i])))
+              << describe(format) << ", rows " << rows << ", element " << i;
+        }
+      }
+    }
+  }
+}
+
+std::string message_of(const std::function<void()>& call, ErrorCode expected) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), expected) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {};
+}
+
+EngineOptions options_for(const char* folder) {
+  EngineOptions options;
+  options.model = goldens / folder;
+  options.device = "cuda-emulated";
+  options.context = 200;
+  return options;
+}
+
+TEST(CudaBackend, SaysInEveryPlanThatItIsEmulated) {
+  Engine engine(options_for("text-llama"));
+  EXPECT_NE(engine.plan().device.find("cuda-emulated (emulated, not a GPU"), std::string::npos)
+      << engine.plan().device;
+}
+
+TEST(CudaBackend, UsesWhatWasPlannedAndNoMore) {
+  for (const char* folder : {"text-llama", "llava-1.5", "internvl2-phi3"}) {
+    SCOPED_TRACE(folder);
+    const std::size_t free_before = simt::free_device_memory();
+    {
+      EngineOptions options = options_for(folder);
+      options.context = 160;
+      Engine engine(options);
+      std::uint64_t on_device = 0;
+      for (const RegionUse& region : engine.memory()) {
+        if (region.name != "staging") on_device += region.planned;
+      }
+      EXPECT_EQ(free_before - simt::free_device_memory(), on_device) << "one block, of the planned size";
+      Request request;
+      request.form = PromptForm::raw;
+      std::string text;
+      for (int i = 0; i < 30; ++i) text += " word";
+      request.messages = {{Role::user, text, {}}};
+      request.sampling.max_new_tokens = 4;
+      const Completion completion = engine.generate(request);
+      EXPECT_GT(completion.prompt_tokens, 30);
+      for (const RegionUse& region : engine.memory())
+        EXPECT_LE(region.high_water, region.planned) << region.name;
+    }
+    EXPECT_EQ(simt::free_device_memory(), free_before);
+  }
+}
+
+TEST(CudaBackend, TooLittleDeviceMemorySaysWhatIsFreeAndNeeded) {
+  const std::size_t before = simt::device_memory();
+  simt::set_device_memory(64 << 10);
+  const std::string message = message_of([] { Engine engine(options_for("text-llama")); }, ErrorCode::memory);
+  simt::set_device_memory(before);
+  EXPECT_NE(message.find("has 65536 of 65536 bytes free"), std::string::npos) << message;
+  EXPECT_NE(message.find("are needed"), std::string::npos) << message;
+}
+
+TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
+  EngineOptions options = options_for("text-llama");
+  Request request;
+  request.messages = {{Role::user, "Hi", {}}};
+  request.sampling.max_new_tokens = 2;
+  {
+    const auto backend = emulated::make_backend(0);
+    Arena arena = Arena::reserved({0, 0, 4096, 0}, backend->device_memory());
+    Queue queue(memory::Mode::run);
+    Execution exec{arena, queue};
+    const Matrix x = arena.matrix(RegionId::activations, 4, 16);
+    const Matrix beyond{x.data, 4, 1 << 20, 1 << 20};
+    backend->rms_norm(exec, beyond, {x.data, DType::f32, {1 << 20}}, 1e-5F, beyond);
+    const std::string message = message_of([&] { backend->finish(); }, ErrorCode::internal);
+    EXPECT_NE(message.find("failed in the work up to rms_norm: kernel rms_norm, block"), std::string::npos)
+        << message;
+    message_of(
+        [&] {
+          backend->rms_norm(exec, x, {x.data, DType::f32, {16}}, 1e-5F, x);
+        },
+        ErrorCode::internal);
+  }
+  options.device = "cpu";
+  Engine engine(options);
+  EXPECT_NO_THROW(engine.generate(request));
+  simt::take_device_fault();
+}
+
+TEST(CudaBackend, DevicesThatAreNotThereAreRefusedInOneSentence) {
+  EngineOptions options = options_for("text-llama");
+  for (const char* device : {"cuda:-1", "cuda:x", "tpu", "cuda:99999999999"}) {
+    options.device = device;
+    message_of([&] { Engine engine(options); }, ErrorCode::usage);
+  }
+  options.device = "cuda:250";
+  message_of([&] { Engine engine(options); }, ErrorCode::usage);
+}
+
+}  // namespace
+}  // namespace galago::backend
