@@ -1,31 +1,39 @@
-// All memory of a loaded model: four regions, in plan mode or in run mode, and the scopes that borrow from
-// them.
+// All memory of a loaded model: its regions, in plan mode or in run mode, laid out anew where a phase needs
+// others than the one before.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
+#include "memory/occupancy.h"
 #include "memory/region.h"
 #include "tensor/view.h"
 
 namespace galago::memory {
 
-/// Bytes of each region, in the order of RegionId.
-using RegionSizes = std::array<Bytes, n_regions>;
-
 class Arena {
  public:
   /// Counts what the same code would take.
-  static Arena planning();
-  /// Reserves each region once, at exactly these sizes. Throws Error{memory} when the system refuses.
+  static Arena planning(RegionSet lasting = lasting_by_default());
+  /// Reserves what was counted, once. Throws Error{memory} when the system refuses.
+  static Arena reserved(const Occupancy& planned);
+  /// Regions of these sizes in all phases.
   static Arena reserved(const RegionSizes& sizes);
 
   Mode mode() const { return mode_; }
   Region& region(RegionId id) { return regions_[static_cast<std::size_t>(id)]; }
   const Region& region(RegionId id) const { return regions_[static_cast<std::size_t>(id)]; }
 
+  /// Begins a phase; the first is load. True where regions that do not last begin anew: what was taken from
+  /// them before is gone.
+  bool enter(Phase phase);
+
+  /// High-water marks by phase.
+  Occupancy occupancy() const;
+  /// What was reserved for each region; 0 in plan mode.
+  RegionSizes planned() const { return planned_.regions(); }
   /// High-water mark of each region.
-  RegionSizes high_water() const;
+  RegionSizes high_water() const { return occupancy().regions(); }
 
   /// An FP32 matrix [rows, cols] from the region; its rows are contiguous.
   Matrix matrix(RegionId id, std::int64_t rows, std::int64_t cols);
@@ -33,28 +41,21 @@ class Arena {
   /// `count` elements of T from the region; null in plan mode.
   template <class T>
   T* array(RegionId id, std::int64_t count) {
-    return reinterpret_cast<T*>(region(id).take(static_cast<Bytes>(count) * sizeof(T)));
+    return region(id).array<T>(count);
   }
 
  private:
   Arena(Mode mode, std::array<Region, n_regions> regions) : mode_(mode), regions_(std::move(regions)) {}
 
+  /// Divides the shared memory among the regions that do not last, as the stretch needs them.
+  void lay_out(Stretch stretch);
+
   Mode mode_;
   std::array<Region, n_regions> regions_;
-};
-
-/// Gives back on leaving what a region lent since the scope began. All scratch of a stage is taken inside
-/// one.
-class Scope {
- public:
-  explicit Scope(Region& region) : region_(region), mark_(region.used()) {}
-  ~Scope() { region_.release_to(mark_); }
-  Scope(const Scope&) = delete;
-  Scope& operator=(const Scope&) = delete;
-
- private:
-  Region& region_;
-  Bytes mark_;
+  Phase phase_ = Phase::load;
+  Occupancy used_;     // of the phases up to the last change of phase
+  Occupancy planned_;  // in run mode
+  Reservation shared_;
 };
 
 }  // namespace galago::memory

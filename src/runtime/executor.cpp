@@ -13,48 +13,85 @@ using memory::RegionId;
 
 Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
                    const Configuration& configuration, backend::Backend& backend, memory::Arena arena)
-    : configuration_(configuration), backend_(backend), arena_(std::move(arena)), queue_(arena_.mode()) {
-  WeightLoader loader(checkpoint, configuration_, arena_);
-  network_ = load_network(description, loader);
-
-  const model::DecoderShape& decoder = description.decoder;
-  pages_ = model::layout_pages(decoder, configuration_.kv_dtype, configuration_.page_tokens);
-  pages_.base =
-      arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
-  logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, decoder.vocab_size);
+    : checkpoint_(checkpoint),
+      configuration_(configuration),
+      backend_(backend),
+      arena_(std::move(arena)),
+      queue_(arena_.mode()) {
+  network_.description = description;
+  if (description.tower && !configuration_.tower_staged) load_tower();
+  load_decoder();
+  pages_ = model::layout_pages(description.decoder, configuration_.kv_dtype, configuration_.page_tokens);
+  if (!configuration_.tower_staged) take_pages();
   if (!configuration_.with_pictures) return;
-  const model::TowerShape& tower = *description.tower;
-  const std::int64_t n_rows = configuration_.picture.n_tiles * description.tokens_per_tile();
-  image_embeddings_ = arena_.matrix(RegionId::activations, n_rows + (description.projector->newline ? 1 : 0),
-                                    decoder.hidden_size);
-  pixels_ = arena_.array<float>(RegionId::staging, configuration_.tile_batch * tower.pixel_values());
+  picture_rows_ = configuration_.picture.n_tiles * description.tokens_per_tile() +
+                  (description.projector->newline ? 1 : 0);
+  image_embeddings_ = arena_.matrix(RegionId::pictures, configuration_.kept_pictures * picture_rows_,
+                                    description.decoder.hidden_size);
 }
 
-void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer) {
-  queue_.enter(Phase::encode);
+void Executor::load_tower() {
+  WeightLoader loader(checkpoint_, configuration_,
+                      {arena_.region(RegionId::tower), arena_.region(RegionId::staging)});
+  load_sight(network_, loader);
+}
+
+void Executor::load_decoder() {
+  const model::DecoderShape& shape = network_.description.decoder;
+  WeightLoader loader(checkpoint_, configuration_, arena_);
+  network_.decoder = model::load_decoder(shape, loader, shape.n_layers - configuration_.streamed_layers);
+  if (configuration_.streamed_layers == 0) return;
+  stream_.emplace(checkpoint_, configuration_, shape, arena_.region(RegionId::weights),
+                  network_.decoder.layers);
+}
+
+void Executor::take_pages() {
+  pages_.base =
+      arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
+}
+
+void Executor::enter(Phase phase) {
+  queue_.enter(phase);
+  if (!arena_.enter(phase)) return;
+  if (phase == Phase::encode) {
+    if (configuration_.tower_staged) load_tower();
+    pixels_ = arena_.array<float>(RegionId::staging,
+                                  configuration_.tile_batch * network_.tower->shape.pixel_values());
+  } else {
+    if (configuration_.tower_staged) take_pages();
+    logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows,
+                            network_.description.decoder.vocab_size);
+  }
+}
+
+void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer,
+                      std::int64_t slot) {
+  enter(Phase::encode);
   backend::Execution exec{arena_, queue_};
+  const Matrix embeddings = image_embeddings_.slice_rows(first_row(slot), picture_rows_);
   const std::int64_t per_tile = network_.description.tokens_per_tile();
   for (std::int64_t first = 0; first < n_tiles; first += configuration_.tile_batch) {
     const std::int64_t count = std::min(configuration_.tile_batch, n_tiles - first);
     const std::int64_t n_values = network_.tower->shape.pixel_values();
     if (pixels_ != nullptr && fill) fill(first, count, {pixels_, static_cast<std::size_t>(count * n_values)});
     if (observer) observer("pixel_values", {pixels_, count, n_values, n_values});
-    encode_tiles(network_, backend_, exec, pixels_,
-                 image_embeddings_.slice_rows(first * per_tile, count * per_tile), observer);
+    encode_tiles(network_, backend_, exec, pixels_, embeddings.slice_rows(first * per_tile, count * per_tile),
+                 observer);
   }
   if (!network_.projector->newline.present()) return;
-  encode_newline(network_, backend_, exec, image_embeddings_.slice_rows(n_tiles * per_tile, 1));
+  encode_newline(network_, backend_, exec, embeddings.slice_rows(n_tiles * per_tile, 1));
 }
 
 Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
                       std::int64_t n_logits) {
-  queue_.enter(phase);
+  enter(phase);
   backend::Execution exec{arena_, queue_};
   const Matrix logits = logits_.slice_rows(0, n_logits);
   const model::DecoderStep step{.ids = ids,
                                 .image_embeddings = image_embeddings_,
                                 .sequences = {&rows, 1},
                                 .adapter = adapter_,
+                                .feed = stream_ ? &*stream_ : nullptr,
                                 .first_logit_row = static_cast<std::int64_t>(ids.size()) - n_logits};
   model::run_decoder(network_.decoder, backend_, exec, pages_, step, logits);
   return logits;
