@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,18 @@ struct DecodeOptions {
   ImageLimits limits;
   ExifOrientation exif = ExifOrientation::apply;
 };
+
+/// What a picture file's header says of it: its size as it is shown, and the most memory that load_image()
+/// takes for it, the pixels included.
+struct PictureNeeds {
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Nothing for files whose header cannot be read, or that load_image() refuses by their size.
+std::optional<PictureNeeds> picture_needs(const std::filesystem::path& path,
+                                          const DecodeOptions& options = {});
 
 /// Reads a JPEG, PNG, BMP or GIF (its first frame). Throws Error(ErrorCode::input) naming the file.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});

@@ -24,6 +24,11 @@ enum class KvPrecision { automatic, fp32, fp16, int8, int4 };
 /// exact to rounding, and slower. Other weights: always FP32.
 enum class Compute { automatic, fp32 };
 
+/// Whether the vision tower stays in memory. `staged`: it is loaded to encode a request's pictures, and its
+/// memory then belongs to keys, values and activations until the next pictures come. `automatic`: resident,
+/// unless a budget asks for the other.
+enum class TowerPlacement { automatic, resident, staged };
+
 /// Of a picture, in pixels.
 struct PictureSize {
   std::int64_t width = 0;
@@ -42,6 +47,9 @@ struct Workload {
   /// Of the pictures in their order, as far as they are known: tiles and tokens follow from them. Others are
   /// taken for the largest that the model makes of any picture.
   std::vector<PictureSize> image_sizes{};
+  /// Most memory that decoding one of the pictures takes, as picture_needs() tells it: it becomes part of the
+  /// plan. 0: pictures are in memory already.
+  std::uint64_t picture_bytes = 0;
 };
 
 /// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
@@ -71,11 +79,17 @@ struct EngineOptions {
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
-  std::int64_t max_tiles = 0;  ///< most tiles a picture is cut into, the one of the whole picture included;
-                               ///< 0: the model's own limit
+  std::int64_t max_tiles = 0;   ///< most tiles a picture is cut into, the one of the whole picture included;
+                                ///< 0: the model's own limit
+  std::int64_t tile_batch = 0;  ///< most tiles in the vision tower at once; 0: as many as keep it busy
+  TowerPlacement tower_placement = TowerPlacement::automatic;
+  /// Layers of the decoder that are read from disk in every step, through two slots; 0: none, unless a budget
+  /// asks for it.
+  std::int64_t streamed_layers = 0;
   LogitRows logits = LogitRows::last;
   std::uint64_t memory_limit =
-      0;  ///< bytes; a plan above it is refused with Error{memory}; 0: what the machine has
+      0;  ///< bytes for everything; what is not fixed here is chosen as the best that fits (docs/memory.md),
+          ///< and Error{memory} is thrown where nothing does; 0: no budget but what the machine has free
   std::optional<Workload> workload;
 };
 

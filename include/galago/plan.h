@@ -10,19 +10,22 @@
 namespace galago {
 
 struct RegionPlan {
-  std::string name;  ///< "weights", "kv", "activations", "staging", "runtime"
+  std::string name;  ///< "weights", "tower", "kv", "pictures", "activations", "staging", "runtime"
   std::uint64_t bytes;
   std::string purpose;
 };
 
-/// The least work of a phase, and the time it takes at the machine's measured ceilings (roofline).
+/// The memory that a phase has in use; its least work, and the time that takes at the machine's measured
+/// ceilings (roofline).
 struct PhasePlan {
-  std::string
-      name;  ///< "encode" (one picture), "prefill" (the planned prompt), "decode" (one token, full context)
+  std::string name;  ///< "load", "encode" (one picture), "prefill" (the planned prompt), "decode" (one token,
+                     ///< full context)
   double flops;
   std::uint64_t bytes_read;
   std::uint64_t bytes_written;
   double seconds;
+  std::uint64_t peak_bytes = 0;               ///< of all regions at once
+  std::vector<std::uint64_t> region_bytes{};  ///< of each of Plan::regions
 };
 
 /// Ceilings of the machine, measured by plan_model() (0 in Engine::plan(), as are the phases' times), and
@@ -30,6 +33,13 @@ struct PhasePlan {
 struct MachineCeilings {
   double flops_per_second = 0;
   double bytes_per_second = 0;
+};
+
+/// A configuration that the fit search looked at.
+struct PlanCandidate {
+  std::string choice;  ///< in words
+  std::uint64_t peak_bytes = 0;
+  bool fits = false;
 };
 
 struct Plan {
@@ -41,15 +51,21 @@ struct Plan {
   std::string precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
-  std::int64_t image_tokens = 0;  ///< tokens of the largest picture; 0 for text models
-  std::int64_t image_tiles = 0;   ///< tiles of the largest picture
-  std::int64_t tile_batch = 0;    ///< tiles in the vision tower at once
-  std::int64_t page_tokens = 0;   ///< tokens of one KV page
+  std::int64_t image_tokens = 0;     ///< tokens of the largest picture; 0 for text models
+  std::int64_t image_tiles = 0;      ///< tiles of the largest picture
+  std::int64_t tile_batch = 0;       ///< tiles in the vision tower at once
+  bool tower_staged = false;         ///< the tower is there to encode only; TowerPlacement
+  std::int64_t streamed_layers = 0;  ///< EngineOptions::streamed_layers
+  std::int64_t page_tokens = 0;      ///< tokens of one KV page
   std::int64_t n_pages = 0;
   std::vector<RegionPlan> regions;
-  std::uint64_t peak_bytes = 0;  ///< sum of the regions
+  /// Of the phase that needs the most: regions that are never needed at once share memory.
+  std::uint64_t peak_bytes = 0;
   std::vector<PhasePlan> phases;
   MachineCeilings ceilings;
+  std::string choice;                 ///< precisions and what else was chosen, in words
+  std::uint64_t budget_bytes = 0;     ///< EngineOptions::memory_limit
+  std::vector<PlanCandidate> ladder;  ///< what was tried for the budget; the last one was taken
 };
 
 /// Plans without loading: headers and configuration are read, no weight is. A known shape is held against
@@ -58,6 +74,12 @@ Plan plan_model(const EngineOptions& options);
 
 /// Models that can be planned and measured without their files, in alphabetical order.
 std::vector<std::string> known_shape_names();
+
+/// One line: what was chosen for a budget, and what it takes; empty without a budget.
+std::string choice_line(const Plan& plan);
+
+/// Everything that was tried for a budget, from the best quality downwards, a line each.
+std::string ladder_text(const Plan& plan);
 
 /// The table that `galago plan` prints, with one line a region and one a phase.
 std::string to_text(const Plan& plan);

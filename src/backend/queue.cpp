@@ -34,20 +34,6 @@ std::string_view name_of(Op op) {
   return "?";
 }
 
-std::string_view name_of(Phase phase) {
-  switch (phase) {
-    case Phase::load:
-      return "load";
-    case Phase::encode:
-      return "encode";
-    case Phase::prefill:
-      return "prefill";
-    case Phase::decode:
-      return "decode";
-  }
-  return "?";
-}
-
 void Ledger::add(Phase phase, Op op, const Cost& cost) {
   Cost& sum = costs[static_cast<std::size_t>(phase)][static_cast<std::size_t>(op)];
   sum.flops += cost.flops;

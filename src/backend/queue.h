@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "memory/phase.h"
 #include "memory/region.h"
 
 namespace galago::backend {
@@ -35,11 +36,10 @@ enum class Op {
 };
 inline constexpr std::size_t n_ops = 13;
 
-enum class Phase { load, encode, prefill, decode };
-inline constexpr std::size_t n_phases = 4;
+using memory::n_phases;
+using memory::Phase;
 
 std::string_view name_of(Op op);
-std::string_view name_of(Phase phase);
 
 /// Costs by phase and op. The sums of a plan and of the run it planned are equal.
 struct Ledger {

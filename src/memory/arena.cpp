@@ -1,38 +1,100 @@
 #include "memory/arena.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace galago::memory {
+namespace {
 
-Arena Arena::planning(DeviceMemory* device) {
-  return {Mode::plan,
-          {Region::planning(RegionId::weights), Region::planning(RegionId::kv),
-           Region::planning(RegionId::activations), Region::planning(RegionId::staging)},
-          device,
-          nullptr};
+constexpr auto staging = static_cast<std::size_t>(RegionId::staging);
+
+/// With a device, staging is the host's own memory and shares none with the others.
+RegionSet with_staging_if(bool apart, RegionSet lasting) {
+  if (apart) lasting.set(staging);
+  return lasting;
 }
 
-Arena Arena::reserved(const RegionSizes& sizes, DeviceMemory* device) {
-  Region staging = Region::reserved(RegionId::staging, sizes[3]);
-  if (device == nullptr) {
-    return {Mode::run,
-            {Region::reserved(RegionId::weights, sizes[0]), Region::reserved(RegionId::kv, sizes[1]),
-             Region::reserved(RegionId::activations, sizes[2]), std::move(staging)},
-            nullptr,
-            nullptr};
+}  // namespace
+
+Arena Arena::planning(RegionSet lasting, DeviceMemory* device) {
+  const auto make = [device](std::size_t i) {
+    return Region::planning(all_regions[i], i == staging ? nullptr : device);
+  };
+  Arena arena(Mode::plan, {make(0), make(1), make(2), make(3), make(4), make(5)}, device);
+  arena.used_.lasting = with_staging_if(device != nullptr, lasting);
+  return arena;
+}
+
+Arena Arena::reserved(const Occupancy& planned, DeviceMemory* device) {
+  RegionSizes own = planned.regions();
+  for (std::size_t i = 0; i < n_regions; ++i) own[i] = planned.lasting[i] ? own[i] : 0;
+  if (device != nullptr) return on_device(planned, own, *device);
+  const auto make = [&](std::size_t i) { return Region::reserved(all_regions[i], own[i]); };
+  Arena arena(Mode::run, {make(0), make(1), make(2), make(3), make(4), make(5)}, nullptr);
+  arena.reservation_ = Reservation(planned.shared_bytes(), "shared");
+  arena.begin(planned, arena.reservation_.bytes());
+  return arena;
+}
+
+Arena Arena::on_device(const Occupancy& planned, const RegionSizes& own, DeviceMemory& device) {
+  Bytes total = planned.shared_bytes();
+  for (std::size_t i = 0; i < n_regions; ++i) total += i == staging ? 0 : own[i];
+  Block block(device.reserve(total), ReleaseBlock{&device});
+  std::span<std::byte> rest(block.get(), total);
+  const auto make = [&](std::size_t i) {
+    if (i == staging) return Region::reserved(all_regions[i], own[i]);
+    Region region = Region::within(all_regions[i], rest.first(own[i]), &device);
+    rest = rest.subspan(own[i]);
+    return region;
+  };
+  Arena arena(Mode::run, {make(0), make(1), make(2), make(3), make(4), make(5)}, &device);
+  arena.block_ = std::move(block);
+  arena.begin(planned, rest);
+  return arena;
+}
+
+Arena Arena::reserved(const RegionSizes& sizes) {
+  Occupancy planned;
+  planned.by_phase.fill(sizes);
+  return reserved(planned);
+}
+
+void Arena::begin(const Occupancy& planned, std::span<std::byte> shared) {
+  used_.lasting = planned.lasting;
+  planned_ = planned;
+  shared_ = shared;
+  lay_out(Stretch::load);
+}
+
+void Arena::lay_out(Stretch stretch) {
+  std::span<std::byte> rest = shared_;
+  const RegionSizes sizes = planned_.regions(stretch);
+  for (std::size_t i = 0; i < n_regions; ++i) {
+    if (used_.lasting[i] && i != staging) continue;
+    if (mode_ == Mode::plan || used_.lasting[i]) {
+      regions_[i].release_to(0);
+      continue;
+    }
+    regions_[i] = Region::within(all_regions[i], rest.first(sizes[i]), device_);
+    rest = rest.subspan(sizes[i]);
   }
-  Block block(device->reserve(sizes[0] + sizes[1] + sizes[2]), ReleaseBlock{device});
-  std::byte* const base = block.get();
-  return {
-      Mode::run,
-      {Region::lent(RegionId::weights, sizes[0], base), Region::lent(RegionId::kv, sizes[1], base + sizes[0]),
-       Region::lent(RegionId::activations, sizes[2], base + sizes[0] + sizes[1]), std::move(staging)},
-      device,
-      std::move(block)};
 }
 
-RegionSizes Arena::high_water() const {
-  RegionSizes sizes{};
-  for (std::size_t i = 0; i < n_regions; ++i) sizes[i] = regions_[i].high_water();
-  return sizes;
+bool Arena::enter(Phase phase) {
+  if (phase == phase_) return false;
+  used_ = occupancy();
+  const bool anew = stretch_of(phase) != stretch_of(phase_);
+  phase_ = phase;
+  if (anew) lay_out(stretch_of(phase));
+  for (Region& region : regions_) region.restart_high_water();
+  return anew;
+}
+
+Occupancy Arena::occupancy() const {
+  Occupancy occupancy = used_;
+  RegionSizes& phase = occupancy.by_phase[static_cast<std::size_t>(phase_)];
+  for (std::size_t i = 0; i < n_regions; ++i) phase[i] = std::max(phase[i], regions_[i].high_water());
+  return occupancy;
 }
 
 Matrix Arena::matrix(RegionId id, std::int64_t rows, std::int64_t cols) {

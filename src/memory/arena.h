@@ -1,20 +1,19 @@
-// All memory of a loaded model: four regions, in plan mode or in run mode, and the scopes that borrow from
-// them.
+// All memory of a loaded model: its regions, in plan mode or in run mode, laid out anew where a phase needs
+// others than the one before.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "memory/device_memory.h"
+#include "memory/occupancy.h"
 #include "memory/region.h"
 #include "tensor/view.h"
 
 namespace galago::memory {
-
-/// Bytes of each region, in the order of RegionId.
-using RegionSizes = std::array<Bytes, n_regions>;
 
 /// Gives a device's block back.
 struct ReleaseBlock {
@@ -25,10 +24,12 @@ struct ReleaseBlock {
 class Arena {
  public:
   /// Counts what the same code would take.
-  static Arena planning(DeviceMemory* device = nullptr);
-  /// Reserves each region once, at exactly these sizes. Throws Error{memory} when the system refuses. With a
-  /// device, which outlives the arena, all regions but staging are one block of its memory.
-  static Arena reserved(const RegionSizes& sizes, DeviceMemory* device = nullptr);
+  static Arena planning(RegionSet lasting = lasting_by_default(), DeviceMemory* device = nullptr);
+  /// Reserves what was counted, once. Throws Error{memory} when the system refuses. With a device, which
+  /// outlives the arena, all regions but staging are one block of its memory.
+  static Arena reserved(const Occupancy& planned, DeviceMemory* device = nullptr);
+  /// Regions of these sizes in all phases.
+  static Arena reserved(const RegionSizes& sizes);
 
   Mode mode() const { return mode_; }
   /// Where weights, KV pages and activations are; null: in the host's memory, as staging always is.
@@ -36,8 +37,16 @@ class Arena {
   Region& region(RegionId id) { return regions_[static_cast<std::size_t>(id)]; }
   const Region& region(RegionId id) const { return regions_[static_cast<std::size_t>(id)]; }
 
+  /// Begins a phase; the first is load. True where regions that do not last begin anew: what was taken from
+  /// them before is gone.
+  bool enter(Phase phase);
+
+  /// High-water marks by phase.
+  Occupancy occupancy() const;
+  /// What was reserved for each region; 0 in plan mode.
+  RegionSizes planned() const { return planned_.regions(); }
   /// High-water mark of each region.
-  RegionSizes high_water() const;
+  RegionSizes high_water() const { return occupancy().regions(); }
 
   /// An FP32 matrix [rows, cols] from the region; its rows are contiguous.
   Matrix matrix(RegionId id, std::int64_t rows, std::int64_t cols);
@@ -45,33 +54,29 @@ class Arena {
   /// `count` elements of T from the region; null in plan mode.
   template <class T>
   T* array(RegionId id, std::int64_t count) {
-    return reinterpret_cast<T*>(region(id).take(static_cast<Bytes>(count) * sizeof(T)));
+    return region(id).array<T>(count);
   }
 
  private:
   using Block = std::unique_ptr<std::byte, ReleaseBlock>;
 
-  Arena(Mode mode, std::array<Region, n_regions> regions, DeviceMemory* device, Block block)
-      : mode_(mode), device_(device), block_(std::move(block)), regions_(std::move(regions)) {}
+  Arena(Mode mode, std::array<Region, n_regions> regions, DeviceMemory* device)
+      : mode_(mode), device_(device), regions_(std::move(regions)) {}
+
+  static Arena on_device(const Occupancy& planned, const RegionSizes& own, DeviceMemory& device);
+  void begin(const Occupancy& planned, std::span<std::byte> shared);
+  /// Divides the shared memory among the regions that do not last, as the stretch needs them.
+  void lay_out(Stretch stretch);
 
   Mode mode_;
   DeviceMemory* device_;
-  Block block_;
+  Block block_;              // with a device: all regions but staging
+  Reservation reservation_;  // without one: what regions share that do not last
   std::array<Region, n_regions> regions_;
-};
-
-/// Gives back on leaving what a region lent since the scope began. All scratch of a stage is taken inside
-/// one.
-class Scope {
- public:
-  explicit Scope(Region& region) : region_(region), mark_(region.used()) {}
-  ~Scope() { region_.release_to(mark_); }
-  Scope(const Scope&) = delete;
-  Scope& operator=(const Scope&) = delete;
-
- private:
-  Region& region_;
-  Bytes mark_;
+  Phase phase_ = Phase::load;
+  Occupancy used_;     // of the phases up to the last change of phase
+  Occupancy planned_;  // in run mode
+  std::span<std::byte> shared_;
 };
 
 }  // namespace galago::memory

@@ -174,7 +174,11 @@ void run_mlp(std::size_t index, const StepContext& context) {
 
 }  // namespace
 
-Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
+DecoderLayer load_decoder_layer(const DecoderShape& shape, std::int64_t index, WeightSource& source) {
+  return load_layer(shape, index, source);
+}
+
+Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64_t n_layers) {
   Decoder decoder;
   decoder.shape = shape;
   const Shape table{shape.vocab_size, shape.hidden_size};
@@ -183,7 +187,7 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
   if (!shape.rope.long_frequencies.empty()) {
     decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
   }
-  for (std::int64_t i = 0; i < shape.n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
+  for (std::int64_t i = 0; i < n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
   if (shape.picture_branches) decoder.picture_adapter = load_picture_adapter(shape, source);
   for (const AdapterShape& adapter : shape.adapters) {
     decoder.adapters.push_back(load_adapter(shape, adapter, source));
@@ -217,6 +221,7 @@ void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Exe
   backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, buffers.hidden);
   make_rope_table(decoder, context);
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) {
+    if (step.feed != nullptr) step.feed->require(i);
     run_attention(i, shape.windows[i], pages.layer(static_cast<std::int64_t>(i)), context);
     run_mlp(i, context);
   }

@@ -36,8 +36,23 @@ struct Decoder {
   std::vector<Adapter> adapters;           ///< of the requests that name one, as in shape.adapters
 };
 
-/// Asks for every weight of the decoder, in the order in which they are used.
-Decoder load_decoder(const DecoderShape& shape, WeightSource& source);
+/// Asks for the decoder's weights in the order in which they are used: all but those of the layers from
+/// `n_layers` on.
+Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64_t n_layers);
+inline Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
+  return load_decoder(shape, source, shape.n_layers);
+}
+
+/// Asks for the weights of one layer.
+DecoderLayer load_decoder_layer(const DecoderShape& shape, std::int64_t index, WeightSource& source);
+
+/// Brings layers into memory just before they are computed, where they do not stay there.
+class LayerFeed {
+ public:
+  virtual ~LayerFeed() = default;
+  /// Returns when decoder.layers[index] can be computed; what was required before may be overwritten.
+  virtual void require(std::size_t index) = 0;
+};
 
 /// Where keys and values of all layers live. A page holds `page_tokens` tokens of every layer, one layer
 /// after the other.
@@ -64,6 +79,7 @@ struct DecoderStep {
   Matrix image_embeddings{};          ///< [rows, hidden_size]
   std::span<const backend::SequenceRows> sequences;
   std::optional<std::size_t> adapter{};  ///< which of the decoder's all rows go through
+  LayerFeed* feed = nullptr;             ///< none: all layers are in memory
   std::int64_t first_logit_row =
       0;  ///< logits are computed for rows [first_logit_row, first_logit_row + logits.rows)
 };

@@ -8,6 +8,8 @@ namespace galago::runtime {
 namespace {
 
 constexpr std::int64_t default_context = 4096;
+// Kept at once for a staged tower, where nobody says how many will come.
+constexpr std::int64_t pictures_of_a_conversation = 4;
 // Rows that keep every core busy in the tower; more at once would only take more memory.
 constexpr std::int64_t busy_tower_rows = 1024;
 
@@ -72,10 +74,18 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   if (options.prefill_chunk < 1) {
     fail(ErrorCode::usage, "the prefill chunk is {} tokens, expected 1 or more", options.prefill_chunk);
   }
+  if (options.tile_batch < 0) {
+    fail(ErrorCode::usage, "{} tiles at once were asked for, expected 1 or more", options.tile_batch);
+  }
   Configuration configuration = formats_for(options.precision);
   configuration.tower_format = format_of(
       options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
   configuration.kv_format = kv_format_of(options);
+  if (options.streamed_layers < 0 || options.streamed_layers > description.decoder.n_layers) {
+    fail(ErrorCode::usage, "{} layers were to be streamed, the decoder has {}", options.streamed_layers,
+         description.decoder.n_layers);
+  }
+  configuration.streamed_layers = options.streamed_layers;
   configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);
   configuration.prompt_tokens =
       prompt_tokens > 0 ? std::min(prompt_tokens, configuration.context) : configuration.context;
@@ -89,8 +99,14 @@ Configuration configure(const EngineOptions& options, const model::Description& 
     const std::int64_t most_images =
         configuration.prompt_tokens / std::max<std::int64_t>(demand.picture.n_tokens, 1);
     configuration.picture_rows = std::min(n_images, most_images) * demand.picture.n_tokens;
-    configuration.tile_batch = std::clamp<std::int64_t>(busy_tower_rows / description.tower->tokens(), 1,
-                                                        std::max<std::int64_t>(demand.picture.n_tiles, 1));
+    const std::int64_t most = std::max<std::int64_t>(demand.picture.n_tiles, 1);
+    const std::int64_t busy = busy_tower_rows / description.tower->tokens();
+    configuration.tile_batch =
+        std::clamp<std::int64_t>(options.tile_batch > 0 ? options.tile_batch : busy, 1, most);
+    configuration.tower_staged = options.tower_placement == TowerPlacement::staged;
+    configuration.staged_pictures =
+        options.workload ? std::max<std::int64_t>(options.workload->n_images, 1) : pictures_of_a_conversation;
+    if (configuration.tower_staged) configuration.kept_pictures = configuration.staged_pictures;
   }
   return configuration;
 }

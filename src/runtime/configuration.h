@@ -30,17 +30,27 @@ struct Configuration {
   std::optional<WeightFormat> vocabulary_format;  ///< of token embeddings and output layer
   std::optional<WeightFormat> tower_format;
   WeightFormat kv_format = DType::f16;
-  std::int64_t context = 0;        ///< tokens of prompt and answer
-  std::int64_t prefill_chunk = 0;  ///< most rows of one step
-  std::int64_t prompt_tokens = 0;  ///< of the planned request
-  std::int64_t logit_rows = 1;     ///< rows of a step that logits are computed for
-  PictureLimits picture;           ///< the largest
-  std::int64_t picture_rows = 0;   ///< of the planned request's tokens, those that are pictures
-  std::int64_t tile_batch = 0;     ///< most tiles in the tower at once
+  std::int64_t context = 0;          ///< tokens of prompt and answer
+  std::int64_t prefill_chunk = 0;    ///< most rows of one step
+  std::int64_t prompt_tokens = 0;    ///< of the planned request
+  std::int64_t logit_rows = 1;       ///< rows of a step that logits are computed for
+  PictureLimits picture;             ///< the largest
+  std::int64_t picture_rows = 0;     ///< of the planned request's tokens, those that are pictures
+  std::int64_t tile_batch = 0;       ///< most tiles in the tower at once
+  bool tower_staged = false;         ///< galago::TowerPlacement
+  std::int64_t streamed_layers = 0;  ///< the decoder's last ones; EngineOptions::streamed_layers
+  /// Pictures of a request whose embeddings are kept at once: all of them where the tower leaves before the
+  /// decoder begins.
+  std::int64_t kept_pictures = 1;
+  std::int64_t staged_pictures = 1;  ///< how many that would be
   std::int64_t page_tokens = 16;
   bool with_pictures = false;
 
   std::int64_t n_pages() const { return (context + page_tokens - 1) / page_tokens; }
+  /// Which regions keep their contents through a request.
+  memory::RegionSet lasting_regions() const {
+    return tower_staged ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
+  }
 };
 
 /// Settles the options. Throws Error{usage} for values that cannot be.

@@ -10,6 +10,7 @@
 #include "runtime/adapters.h"
 #include "runtime/backend_choice.h"
 #include "runtime/executor.h"
+#include "runtime/fit.h"
 #include "runtime/generation.h"
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
@@ -40,14 +41,13 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.
 struct Prepared {
   explicit Prepared(const EngineOptions& options)
-      : files(open_files(options)),
+      : before(runtime::process_memory()),
+        files(open_files(options)),
         backend(runtime::open_backend(options)),
-        configuration(runtime::configure(options, files.description, demand(options))),
-        rehearsal(runtime::rehearse(files, configuration, *backend)),
-        plan(runtime::describe_plan(files, configuration, *backend, rehearsal)) {
-    plan.chat_format = files.chat.format.name();
-    plan.notice = files.chat.notice;
-    runtime::check_fits(plan, options.memory_limit);
+        settled(runtime::settle(files, options, demand(options), *backend, opening())) {
+    settled.plan.chat_format = files.chat.format.name();
+    settled.plan.notice = files.chat.notice;
+    runtime::check_machine(settled.plan, options);
   }
 
   runtime::Demand demand(const EngineOptions& options) const {
@@ -58,11 +58,16 @@ struct Prepared {
             runtime::largest_picture(files, workload)};
   }
 
+  /// The peak that opening the files was; 0 where the process had been larger before.
+  Bytes opening() const {
+    const Bytes peak = runtime::process_memory().peak_resident_bytes;
+    return peak > before.peak_resident_bytes ? peak : 0;
+  }
+
+  runtime::ProcessMemory before;
   runtime::ModelFiles files;
   std::unique_ptr<backend::Backend> backend;
-  runtime::Configuration configuration;
-  runtime::Rehearsal rehearsal;
-  Plan plan;
+  runtime::Settled settled;
 };
 
 }  // namespace
@@ -70,20 +75,17 @@ struct Prepared {
 Plan plan_model(const EngineOptions& options) {
   if (options.shape.empty()) {
     Prepared prepared(options);
-    runtime::time_phases(prepared.plan, prepared.rehearsal, *prepared.backend);
-    return prepared.plan;
+    runtime::time_phases(prepared.settled.plan, prepared.settled.rehearsal, *prepared.backend);
+    return prepared.settled.plan;
   }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
   runtime::limit_tiles(options, model);
   const std::unique_ptr<backend::Backend> backend = runtime::open_backend(options);
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};
-  const runtime::Configuration configuration = runtime::configure(options, model.description, demand);
-  const runtime::Rehearsal rehearsal = runtime::rehearse(model, configuration, *backend);
-  Plan plan = runtime::describe_plan(model, configuration, *backend, rehearsal);
-  runtime::time_phases(plan, rehearsal, *backend);
-  if (options.memory_limit > 0) runtime::check_fits(plan, options.memory_limit);
-  return plan;
+  runtime::Settled settled = runtime::settle(model, options, demand, *backend);
+  runtime::time_phases(settled.plan, settled.rehearsal, *backend);
+  return settled.plan;
 }
 
 std::vector<std::string> known_shape_names() {
@@ -95,9 +97,10 @@ std::vector<std::string> known_shape_names() {
 struct Engine::State {
   explicit State(const EngineOptions& options)
       : prepared(options),
-        executor(prepared.files.checkpoint, prepared.files.description, prepared.configuration,
-                 *prepared.backend,
-                 memory::Arena::reserved(prepared.rehearsal.regions, prepared.backend->device_memory())),
+        executor(
+            prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
+            *prepared.backend,
+            memory::Arena::reserved(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
         generation(prepared.files, executor) {}
 
   Prepared prepared;
@@ -111,16 +114,11 @@ Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
 const Plan& Engine::plan() const {
-  return state_->prepared.plan;
+  return state_->prepared.settled.plan;
 }
 
 std::vector<RegionUse> Engine::memory() const {
-  std::vector<RegionUse> use;
-  for (std::size_t i = 0; i < memory::n_regions; ++i) {
-    const memory::Region& region = state_->executor.arena().region(static_cast<memory::RegionId>(i));
-    use.push_back({std::string(name_of(region.id())), region.capacity(), region.high_water(), region.used()});
-  }
-  return use;
+  return runtime::region_uses(state_->executor.arena());
 }
 
 Completion Engine::generate(const Request& request, const OnText& on_text) {

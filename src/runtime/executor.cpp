@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fail.h"
 #include "runtime/weight_loader.h"
 
 namespace galago::runtime {
@@ -30,30 +31,70 @@ std::optional<std::size_t> costliest(const std::vector<model::AdapterShape>& ada
 
 Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
                    const Configuration& configuration, backend::Backend& backend, memory::Arena arena)
-    : configuration_(configuration), backend_(backend), arena_(std::move(arena)), queue_(arena_.mode()) {
-  WeightLoader loader(checkpoint, configuration_, arena_);
-  network_ = load_network(description, loader);
-
-  const model::DecoderShape& decoder = description.decoder;
-  pages_ = model::layout_pages(decoder, configuration_.kv_format, configuration_.page_tokens);
+    : checkpoint_(checkpoint),
+      configuration_(configuration),
+      backend_(backend),
+      arena_(std::move(arena)),
+      queue_(arena_.mode()) {
+  network_.description = description;
+  if (description.tower && !configuration_.tower_staged) load_tower();
+  load_decoder();
+  pages_ = model::layout_pages(description.decoder, configuration_.kv_format, configuration_.page_tokens);
   pages_.n_pages = configuration_.n_pages();
-  pages_.base =
-      arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
-  logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, decoder.vocab_size);
-  if (arena_.device() != nullptr) {
-    host_logits_ = arena_.matrix(RegionId::staging, configuration_.logit_rows, decoder.vocab_size);
-  }
+  if (!configuration_.tower_staged) take_pages();
   if (!configuration_.with_pictures) return;
-  const model::TowerShape& tower = *description.tower;
-  const std::int64_t n_rows = configuration_.picture.n_tiles * description.tokens_per_tile();
-  image_embeddings_ = arena_.matrix(RegionId::activations, n_rows + (description.projector->newline ? 1 : 0),
-                                    decoder.hidden_size);
-  pixels_ = arena_.array<float>(RegionId::staging, configuration_.tile_batch * tower.pixel_values());
+  picture_rows_ = configuration_.picture.n_tiles * description.tokens_per_tile() +
+                  (description.projector->newline ? 1 : 0);
+  image_embeddings_ = arena_.matrix(RegionId::pictures, configuration_.kept_pictures * picture_rows_,
+                                    description.decoder.hidden_size);
 }
 
-void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer) {
-  queue_.enter(Phase::encode);
+void Executor::load_tower() {
+  WeightLoader loader(checkpoint_, configuration_,
+                      {arena_.region(RegionId::tower), arena_.region(RegionId::staging)});
+  load_sight(network_, loader);
+}
+
+void Executor::load_decoder() {
+  const model::DecoderShape& shape = network_.description.decoder;
+  WeightLoader loader(checkpoint_, configuration_, arena_);
+  network_.decoder = model::load_decoder(shape, loader, shape.n_layers - configuration_.streamed_layers);
+  if (configuration_.streamed_layers == 0) return;
+  if (arena_.device() != nullptr) {
+    fail(ErrorCode::usage,
+         "layers are streamed on the CPU only; leave --stream-layers out or choose --device cpu");
+  }
+  stream_.emplace(checkpoint_, configuration_, shape, arena_.region(RegionId::weights),
+                  network_.decoder.layers);
+}
+
+void Executor::take_pages() {
+  pages_.base =
+      arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
+}
+
+void Executor::enter(Phase phase) {
+  queue_.enter(phase);
+  if (!arena_.enter(phase)) return;
+  if (phase == Phase::encode) {
+    if (configuration_.tower_staged) load_tower();
+    pixels_ = arena_.array<float>(RegionId::staging,
+                                  configuration_.tile_batch * network_.tower->shape.pixel_values());
+  } else {
+    if (configuration_.tower_staged) take_pages();
+    const std::int64_t vocab_size = network_.description.decoder.vocab_size;
+    logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, vocab_size);
+    if (arena_.device() != nullptr) {
+      host_logits_ = arena_.matrix(RegionId::staging, configuration_.logit_rows, vocab_size);
+    }
+  }
+}
+
+void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer,
+                      std::int64_t slot) {
+  enter(Phase::encode);
   backend::Execution exec{arena_, queue_};
+  const Matrix embeddings = image_embeddings_.slice_rows(first_row(slot), picture_rows_);
   const std::int64_t per_tile = network_.description.tokens_per_tile();
   for (std::int64_t first = 0; first < n_tiles; first += configuration_.tile_batch) {
     const std::int64_t count = std::min(configuration_.tile_batch, n_tiles - first);
@@ -64,11 +105,11 @@ void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageOb
     if (observer) {
       on_device = [&](std::string_view stage, const Matrix& values) { show(stage, values, observer); };
     }
-    encode_tiles(network_, backend_, exec, pixels_,
-                 image_embeddings_.slice_rows(first * per_tile, count * per_tile), on_device);
+    encode_tiles(network_, backend_, exec, pixels_, embeddings.slice_rows(first * per_tile, count * per_tile),
+                 on_device);
   }
   if (!network_.projector->newline.present()) return;
-  encode_newline(network_, backend_, exec, image_embeddings_.slice_rows(n_tiles * per_tile, 1));
+  encode_newline(network_, backend_, exec, embeddings.slice_rows(n_tiles * per_tile, 1));
 }
 
 void Executor::show(std::string_view stage, const Matrix& values, const StageObserver& observer) const {
@@ -82,9 +123,11 @@ void Executor::show(std::string_view stage, const Matrix& values, const StageObs
   observer(stage, {copy.data(), values.rows, values.cols, values.cols});
 }
 
-void Executor::show_embeddings(std::span<const std::int32_t> rows, const StageObserver& observer) const {
-  for (const std::int32_t row : rows)
-    show("image_embeddings", image_embeddings_.slice_rows(row, 1), observer);
+void Executor::show_embeddings(std::int64_t slot, std::span<const std::int32_t> rows,
+                               const StageObserver& observer) const {
+  for (const std::int32_t row : rows) {
+    show("image_embeddings", image_embeddings_.slice_rows(first_row(slot) + row, 1), observer);
+  }
 }
 
 Matrix Executor::readable(const Matrix& logits) const {
@@ -98,13 +141,14 @@ Matrix Executor::readable(const Matrix& logits) const {
 
 Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
                       std::int64_t n_logits) {
-  queue_.enter(phase);
+  enter(phase);
   backend::Execution exec{arena_, queue_};
   const Matrix logits = logits_.slice_rows(0, n_logits);
   const model::DecoderStep step{.ids = ids,
                                 .image_embeddings = image_embeddings_,
                                 .sequences = {&rows, 1},
                                 .adapter = adapter_,
+                                .feed = stream_ ? &*stream_ : nullptr,
                                 .first_logit_row = static_cast<std::int64_t>(ids.size()) - n_logits};
   model::run_decoder(network_.decoder, backend_, exec, pages_, step, logits);
   return readable(logits);

@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint.h"
 #include "memory/arena.h"
 #include "runtime/configuration.h"
+#include "runtime/layer_stream.h"
 #include "runtime/network.h"
 
 namespace galago::runtime {
@@ -19,7 +20,7 @@ namespace galago::runtime {
 class Executor {
  public:
   /// Takes weights, KV pages and the buffers that live through a request from `arena`; in run mode weights
-  /// are read. `backend` outlives the executor.
+  /// are read. `checkpoint` and `backend` outlive the executor.
   Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
            const Configuration& configuration, backend::Backend& backend, memory::Arena arena);
   Executor(const Executor&) = delete;
@@ -30,8 +31,14 @@ class Executor {
   using FillTiles = std::function<void(std::int64_t first, std::int64_t count, std::span<float> pixels)>;
 
   /// Computes the embeddings of a picture of `n_tiles` tiles, a batch at a time; `fill` is called before
-  /// each, in run mode and where there is one. They stay until the next call.
-  void encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer = {});
+  /// each, in run mode and where there is one. They stay in their `slot` (below kept_pictures) until another
+  /// picture takes it. Where the tower is staged, it is loaded first, and all cached keys and values are
+  /// lost.
+  void encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer = {},
+              std::int64_t slot = 0);
+
+  /// Where a slot's rows begin in image_embeddings().
+  std::int64_t first_row(std::int64_t slot) const { return slot * picture_rows_; }
 
   /// One step of the decoder. ids as in model::DecoderStep; logits of the last `n_logits` rows are returned,
   /// [n_logits, vocab_size], valid until the next call.
@@ -49,25 +56,34 @@ class Executor {
   const Configuration& configuration() const { return configuration_; }
   const memory::Arena& arena() const { return arena_; }
   const backend::Ledger& ledger() const { return queue_.ledger(); }
-  /// Shows an observer, as image_embeddings, rows of the picture encoded last: [n_tiles * tokens_per_tile,
+  /// Shows an observer, as image_embeddings, rows of a slot's picture: [n_tiles * tokens_per_tile,
   /// hidden_size], then the newline where the model has one.
-  void show_embeddings(std::span<const std::int32_t> rows, const StageObserver& observer) const;
+  void show_embeddings(std::int64_t slot, std::span<const std::int32_t> rows,
+                       const StageObserver& observer) const;
 
  private:
+  /// Begins a phase with the memory that it needs.
+  void enter(backend::Phase phase);
+  void load_tower();
+  void load_decoder();
+  void take_pages();
   /// Values that may lie on a device, for an observer on the host.
   void show(std::string_view stage, const Matrix& values, const StageObserver& observer) const;
   /// Logits where the caller can read them.
   Matrix readable(const Matrix& logits) const;
 
+  const checkpoint::Checkpoint& checkpoint_;
   Configuration configuration_;
   backend::Backend& backend_;
   memory::Arena arena_;
   backend::Queue queue_;
   Network network_;
+  std::optional<LayerStream> stream_;  // of the decoder's last layers, where they do not stay
   model::KvPages pages_;
-  Matrix image_embeddings_;  // [n_tiles * tokens_per_tile + 1 with a newline, hidden_size]
-  Matrix logits_;            // [logit_rows, vocab_size]
-  Matrix host_logits_;       // likewise, where the host cannot read logits_
+  std::int64_t picture_rows_ = 0;  // of the largest picture: n_tiles * tokens_per_tile, + 1 with a newline
+  Matrix image_embeddings_;        // [kept_pictures * picture_rows, hidden_size]
+  Matrix logits_;                  // [logit_rows, vocab_size]
+  Matrix host_logits_;             // likewise, where the host cannot read logits_
   std::optional<std::size_t> adapter_;
   float* pixels_ = nullptr;  // [tile_batch, 3, image_size, image_size]
 };

@@ -91,6 +91,12 @@ void Generation::check_size(const Prompt& prompt) const {
          "a picture of {}x{} pixels has {} tiles, the model was loaded for pictures of at most {}",
          rows.picture->width(), rows.picture->height(), rows.layout.n_tiles, most_tiles);
   }
+  const auto n_pictures = static_cast<std::int64_t>(prompt.pictures.size());
+  if (tower_staged() && n_pictures > executor_.configuration().kept_pictures) {
+    fail(ErrorCode::input,
+         "the request has {} pictures, the model was loaded for {} at once: its tower leaves after encoding",
+         n_pictures, executor_.configuration().kept_pictures);
+  }
   const std::int64_t context = executor_.configuration().context;
   if (prompt.length() >= context) {
     fail(ErrorCode::input,
@@ -106,6 +112,15 @@ bool Generation::choose_adapter(const Request& request) {
   adapter_ = adapter;
   executor_.use_adapter(adapter);
   return same;
+}
+
+std::int64_t Generation::reusable(const Prompt& prompt) const {
+  // The last position is always computed: its logits are needed.
+  const std::int64_t cached = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
+  if (!tower_staged()) return cached;
+  const bool sees_again = std::any_of(prompt.pictures.begin(), prompt.pictures.end(),
+                                      [&](const PictureRows& rows) { return rows.end() > cached; });
+  return sees_again ? 0 : cached;
 }
 
 void Generation::reserve_answer(Prompt& prompt) const {
@@ -125,7 +140,8 @@ std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) cons
   return end;
 }
 
-void Generation::see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage) {
+void Generation::see(const PictureRows& rows, std::int64_t slot, Timing& timing,
+                     const StageObserver& on_stage) {
   double preprocess_seconds = 0;
   const auto fill = [&](std::int64_t first, std::int64_t count, std::span<float> pixels) {
     const Stopwatch stopwatch(preprocess_seconds);
@@ -137,12 +153,12 @@ void Generation::see(const PictureRows& rows, Timing& timing, const StageObserve
   };
   {
     const Stopwatch stopwatch(timing.encode_seconds);
-    executor_.encode(rows.layout.n_tiles, fill, on_stage);
+    executor_.encode(rows.layout.n_tiles, fill, on_stage, slot);
   }
   timing.encode_seconds -= preprocess_seconds;
   timing.preprocess_seconds += preprocess_seconds;
   if (!on_stage) return;
-  executor_.show_embeddings(rows.layout.rows, on_stage);
+  executor_.show_embeddings(slot, rows.layout.rows, on_stage);
 }
 
 std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
@@ -150,16 +166,24 @@ std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t fr
   Matrix logits;
   rope_length_ = prompt.length();
   const PictureRows* encoded = nullptr;
+  const auto slot_of = [&](const PictureRows& rows) {
+    return tower_staged() ? &rows - prompt.pictures.data() : 0;
+  };
+  if (tower_staged() && from == 0) {
+    // All at once: when the tower comes back, keys and values are gone.
+    for (const PictureRows& rows : prompt.pictures) see(rows, slot_of(rows), timing, observers.on_stage);
+  }
   for (std::int64_t begin = from, end = 0; begin < prompt.length(); begin = end) {
     end = chunk_end(prompt, begin);
     step_ids_.assign(prompt.ids.begin() + begin, prompt.ids.begin() + end);
     for (const PictureRows& rows : prompt.pictures) {
       if (rows.end() <= begin || rows.first >= end) continue;
-      if (encoded != &rows) see(rows, timing, observers.on_stage);
+      if (encoded != &rows && !tower_staged()) see(rows, slot_of(rows), timing, observers.on_stage);
       encoded = &rows;
+      const std::int64_t first_row = executor_.first_row(slot_of(rows));
       for (std::int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end()); ++i) {
-        step_ids_[static_cast<std::size_t>(i - begin)] =
-            -1 - rows.layout.rows[static_cast<std::size_t>(i - rows.first)];
+        step_ids_[static_cast<std::size_t>(i - begin)] = static_cast<std::int32_t>(
+            -1 - first_row - rows.layout.rows[static_cast<std::size_t>(i - rows.first)]);
       }
     }
     const Stopwatch stopwatch(timing.prefill_seconds);
@@ -200,8 +224,7 @@ Completion Generation::run(const Request& request, const OnText& on_text) {
   completion.prompt_tokens = prompt.length();
   if (request.reuse == PrefixReuse::previous_request && same_adapter &&
       files_.description.decoder.rope.same_frequencies(rope_length_, prompt.length())) {
-    // The last position is always computed: its logits are needed.
-    completion.cached_tokens = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
+    completion.cached_tokens = reusable(prompt);
   }
   sequence_.truncate(completion.cached_tokens);
   std::vector<std::string> stops = request.sampling.stop;

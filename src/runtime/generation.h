@@ -36,7 +36,11 @@ class Generation {
                                  const Observers& observers);
   /// The end of the step that begins at `from`: at most a chunk, and rows of at most one picture.
   std::int64_t chunk_end(const Prompt& prompt, std::int64_t from) const;
-  void see(const PictureRows& rows, Timing& timing, const StageObserver& on_stage);
+  /// Encodes the picture into `slot`.
+  void see(const PictureRows& rows, std::int64_t slot, Timing& timing, const StageObserver& on_stage);
+  /// How many of the cached positions the request can go on from.
+  std::int64_t reusable(const Prompt& prompt) const;
+  bool tower_staged() const { return executor_.configuration().tower_staged; }
   /// Appends the token to the prompt and returns the logits after it.
   std::span<const float> decode(Prompt& prompt, std::int32_t token, Timing& timing);
   /// Throws Error{input} for a prompt that is longer, or has larger pictures, than was planned for.

@@ -1,10 +1,14 @@
 #include "runtime/machine.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <sstream>
 #include <string>
 
 namespace galago::runtime {
@@ -65,6 +69,13 @@ std::uint64_t proc_bytes(const char* file, const std::string& name) {
   return 0;
 }
 
+/// A file in this process's address space.
+struct Mapped {
+  std::uint64_t bytes = 0;
+  std::uint64_t resident = 0;
+  bool is_program = false;
+};
+
 }  // namespace
 
 MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort) {
@@ -80,6 +91,31 @@ ProcessMemory process_memory() {
   return {proc_bytes("/proc/self/status", "VmRSS"), proc_bytes("/proc/self/status", "VmHWM")};
 }
 
+std::uint64_t program_bytes() {
+  malloc_trim(0);  // what opening a model needed for a moment
+  std::map<std::string, Mapped> files;
+  std::ifstream stream("/proc/self/smaps");
+  Mapped* mapped = nullptr;
+  std::string line;
+  while (std::getline(stream, line)) {
+    std::istringstream words(line);
+    std::string first, second;
+    words >> first >> second;
+    if (!first.empty() && first.back() != ':') {  // "address permissions offset device inode path"
+      const std::size_t path = line.find('/');
+      mapped = path == std::string::npos ? nullptr : &files[line.substr(path)];
+      if (mapped != nullptr && second.find('x') != std::string::npos) mapped->is_program = true;
+    } else if (mapped != nullptr && (first == "Size:" || first == "Rss:")) {
+      (first == "Size:" ? mapped->bytes : mapped->resident) += std::stoull(second) * 1024;
+    }
+  }
+  std::uint64_t bytes = process_memory().resident_bytes;
+  for (const auto& [path, file] : files) {
+    if (file.is_program) bytes += file.bytes - std::min(file.bytes, file.resident);
+  }
+  return bytes;
+}
+
 void reset_peak_resident() {
   std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): resets VmHWM
 }
@@ -90,6 +126,12 @@ std::uint64_t available_memory() {
   const std::uint64_t used = read_number("/sys/fs/cgroup/memory.current");
   if (limit > 0) available = std::min(available, limit > used ? limit - used : 0);
   return available;
+}
+
+std::uint64_t total_memory() {
+  const std::uint64_t total = proc_bytes("/proc/meminfo", "MemTotal");
+  const std::uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
+  return limit > 0 ? std::min(total, limit) : total;
 }
 
 double roofline_seconds(const backend::Cost& cost, const MachineCeilings& ceilings) {

@@ -25,11 +25,18 @@ struct ProcessMemory {
 };
 ProcessMemory process_memory();
 
+/// What this process has resident now, and what its program and libraries can add to it: pages of them that
+/// nobody has touched yet.
+std::uint64_t program_bytes();
+
 /// Lets the peak begin anew at what is resident now; where the system does not allow it, the old one stays.
 void reset_peak_resident();
 
 /// Memory of the machine that new work can have without swapping, a cgroup's limit included; 0 where unknown.
 std::uint64_t available_memory();
+
+/// Memory that the machine has in all, or that a cgroup's limit leaves of it; 0 where unknown.
+std::uint64_t total_memory();
 
 /// Seconds that `cost` takes at least.
 double roofline_seconds(const backend::Cost& cost, const MachineCeilings& ceilings);

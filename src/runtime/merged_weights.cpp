@@ -60,9 +60,9 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
   const checkpoint::TensorSource& source = find(matrix);
   const std::int64_t n_rows = matrix.shape[0];
   const std::int64_t cols = matrix.shape[1];
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const memory::Scope scope(staging_);
   const auto staged = [&](const model::NamedShape& factor) {
-    auto* values = arena_.array<float>(memory::RegionId::staging, factor.shape.elements());
+    auto* values = staging_.array<float>(factor.shape.elements());
     read(find(factor), DType::f32, reinterpret_cast<std::byte*>(values));
     return values;
   };
@@ -72,7 +72,7 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
     all.push_back({a, staged({merge.factors + ".b", {n_rows, merge.rank}}), merge.rank, merge.scale});
   }
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, n_rows);
-  auto* wide = arena_.array<float>(memory::RegionId::staging, batch * cols);
+  auto* wide = staging_.array<float>(batch * cols);
   const Bytes row_bytes = format.row_bytes(cols);
   for (std::int64_t first = 0; first < n_rows; first += batch) {
     const std::int64_t count = std::min(batch, n_rows - first);

@@ -2,14 +2,17 @@
 
 namespace galago::runtime {
 
+void load_sight(Network& network, model::WeightSource& source) {
+  const model::Description& description = network.description;
+  network.tower = model::load_tower(*description.tower, source);
+  network.projector = model::load_projector(*description.projector, description.tower->hidden_size,
+                                            description.decoder.hidden_size, source);
+}
+
 Network load_network(const model::Description& description, model::WeightSource& source) {
   Network network;
   network.description = description;
-  if (description.tower) {
-    network.tower = model::load_tower(*description.tower, source);
-    network.projector = model::load_projector(*description.projector, description.tower->hidden_size,
-                                              description.decoder.hidden_size, source);
-  }
+  if (description.tower) load_sight(network, source);
   network.decoder = model::load_decoder(description.decoder, source);
   return network;
 }

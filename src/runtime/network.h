@@ -24,6 +24,9 @@ struct Network {
   model::Decoder decoder;
 };
 
+/// Asks `source` for what sees pictures: tower and projector.
+void load_sight(Network& network, model::WeightSource& source);
+
 /// Asks `source` for every weight that the description needs.
 Network load_network(const model::Description& description, model::WeightSource& source);
 

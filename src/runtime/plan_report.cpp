@@ -24,6 +24,23 @@ nlohmann::ordered_json regions_json(const Plan& plan) {
   return regions;
 }
 
+nlohmann::ordered_json phase_regions_json(const Plan& plan, const PhasePlan& phase) {
+  auto regions = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < phase.region_bytes.size(); ++i) {
+    regions[plan.regions[i].name] = phase.region_bytes[i];
+  }
+  return regions;
+}
+
+nlohmann::ordered_json ladder_json(const Plan& plan) {
+  auto ladder = nlohmann::ordered_json::array();
+  for (const PlanCandidate& candidate : plan.ladder) {
+    ladder.push_back(
+        {{"choice", candidate.choice}, {"peak_bytes", candidate.peak_bytes}, {"fits", candidate.fits}});
+  }
+  return ladder;
+}
+
 nlohmann::ordered_json phases_json(const Plan& plan) {
   auto phases = nlohmann::ordered_json::array();
   for (const PhasePlan& phase : plan.phases) {
@@ -31,12 +48,29 @@ nlohmann::ordered_json phases_json(const Plan& plan) {
                       {"flops", phase.flops},
                       {"bytes_read", phase.bytes_read},
                       {"bytes_written", phase.bytes_written},
-                      {"seconds", phase.seconds}});
+                      {"seconds", phase.seconds},
+                      {"peak_bytes", phase.peak_bytes},
+                      {"regions", phase_regions_json(plan, phase)}});
   }
   return phases;
 }
 
 }  // namespace
+
+std::string choice_line(const Plan& plan) {
+  if (plan.budget_bytes == 0) return "";
+  return fmt::format("budget {}: {}; {} of {} bytes\n", mebibytes(plan.budget_bytes), plan.choice,
+                     plan.peak_bytes, plan.budget_bytes);
+}
+
+std::string ladder_text(const Plan& plan) {
+  std::string text;
+  for (const PlanCandidate& candidate : plan.ladder) {
+    text += fmt::format("{:<8} {:>16} {:>14}  {}\n", candidate.fits ? "fits" : "too big",
+                        candidate.peak_bytes, mebibytes(candidate.peak_bytes), candidate.choice);
+  }
+  return text;
+}
 
 std::string to_text(const Plan& plan) {
   std::string text = fmt::format("{} ({})\n", plan.model, plan.family);
@@ -48,14 +82,30 @@ std::string to_text(const Plan& plan) {
     text += fmt::format("  up to {} tiles a picture, {} in the tower at once\n", plan.image_tiles,
                         plan.tile_batch);
   }
+  if (plan.tower_staged)
+    text += "  the tower is loaded to encode and then leaves its memory to the decoder\n";
+  if (plan.streamed_layers > 0) {
+    text += fmt::format("  {} layers are read from disk in every step\n", plan.streamed_layers);
+  }
+  if (plan.budget_bytes > 0) text += fmt::format("  {}", choice_line(plan));
   text += "\n";
   text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "region", "bytes", "", "for");
-  for (const RegionPlan& region : plan.regions)
-    text += region_line(region.name, region.bytes, region.purpose);
+  std::uint64_t sum = 0;
+  for (const RegionPlan& region : plan.regions) {
+    if (region.bytes > 0) text += region_line(region.name, region.bytes, region.purpose);
+    sum += region.bytes;
+  }
+  if (sum > plan.peak_bytes) {
+    const std::uint64_t shared = sum - plan.peak_bytes;
+    text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "shared", fmt::format("-{}", shared),
+                        fmt::format("-{}", mebibytes(shared)), "regions that are not needed at once");
+  }
   text += region_line("total", plan.peak_bytes, "peak");
-  text += fmt::format("\n  {:<12} {:>10} {:>14} {:>14}\n", "phase", "GFLOP", "traffic", "at least");
+  text += fmt::format("\n  {:<12} {:>14} {:>10} {:>14} {:>14}\n", "phase", "memory", "GFLOP", "traffic",
+                      "at least");
   for (const PhasePlan& phase : plan.phases) {
-    text += fmt::format("  {:<12} {:>10.3f} {:>14} {:>11.2f} ms\n", phase.name, phase.flops / 1e9,
+    text += fmt::format("  {:<12} {:>14} {:>10.3f} {:>14} {:>11.2f} ms\n", phase.name,
+                        mebibytes(phase.peak_bytes), phase.flops / 1e9,
                         mebibytes(phase.bytes_read + phase.bytes_written), phase.seconds * 1e3);
   }
   text += fmt::format("\n  at the ceilings measured now: {:.1f} GFLOP/s in FP32, {:.1f} GB/s\n",
@@ -78,9 +128,14 @@ std::string to_json(const Plan& plan) {
                                        {"image_tokens", plan.image_tokens},
                                        {"image_tiles", plan.image_tiles},
                                        {"tile_batch", plan.tile_batch},
+                                       {"tower_staged", plan.tower_staged},
+                                       {"streamed_layers", plan.streamed_layers},
                                        {"page_tokens", plan.page_tokens},
                                        {"pages", plan.n_pages},
                                        {"phases", phases_json(plan)},
+                                       {"choice", plan.choice},
+                                       {"budget_bytes", plan.budget_bytes},
+                                       {"ladder", ladder_json(plan)},
                                        {"ceilings",
                                         {{"flops_per_second", plan.ceilings.flops_per_second},
                                          {"bytes_per_second", plan.ceilings.bytes_per_second}}}};

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "base/fail.h"
 #include "runtime/executor.h"
+#include "runtime/fit.h"
 #include "runtime/machine.h"
 
 namespace galago::runtime {
@@ -11,22 +11,65 @@ namespace {
 
 using memory::RegionId;
 
-PhasePlan describe_phase(const backend::Ledger& ledger, backend::Phase phase) {
-  const backend::Cost total = ledger.total(phase);
-  return {std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
+PhasePlan describe_phase(const Rehearsal& rehearsal, backend::Phase phase) {
+  const backend::Cost total = rehearsal.ledger.total(phase);
+  PhasePlan plan{std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
+  for (const Bytes bytes : rehearsal.memory.by_phase[static_cast<std::size_t>(phase)]) {
+    plan.region_bytes.push_back(bytes);
+  }
+  const OutsideBytes& outside = rehearsal.outside;
+  const Bytes decoding = phase == backend::Phase::load ? 0 : outside.decoding;
+  plan.region_bytes.push_back(outside.runtime);
+  plan.region_bytes.push_back(decoding);
+  plan.peak_bytes = rehearsal.memory.phase_bytes(phase) + outside.runtime + decoding;
+  return plan;
+}
+
+/// Reading headers, configuration and tokenizer, before anything is reserved.
+PhasePlan describe_opening(const Plan& plan, Bytes opening) {
+  PhasePlan phase{"open", 0, 0, 0, 0};
+  for (const RegionPlan& region : plan.regions) {
+    phase.region_bytes.push_back(region.name == "runtime" ? opening : 0);
+  }
+  phase.peak_bytes = opening;
+  return phase;
 }
 
 }  // namespace
 
 Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend) {
   Executor executor(model.checkpoint, model.description, configuration, backend,
-                    memory::Arena::planning(backend.device_memory()));
+                    memory::Arena::planning(configuration.lasting_regions(), backend.device_memory()));
   executor.rehearse();
-  return {executor.arena().high_water(), executor.ledger()};
+  const memory::Occupancy memory = executor.arena().occupancy();
+  return {memory, memory.regions(), executor.ledger(), {}};
 }
 
-Bytes runtime_bytes() {
-  return process_memory().resident_bytes;
+std::vector<RegionUse> region_uses(const memory::Arena& arena) {
+  const memory::RegionSizes planned = arena.planned();
+  const memory::RegionSizes high_water = arena.high_water();
+  std::vector<RegionUse> uses;
+  for (std::size_t i = 0; i < memory::n_regions; ++i) {
+    const RegionId id = memory::all_regions[i];
+    uses.push_back({std::string(name_of(id)), planned[i], high_water[i], arena.region(id).used()});
+  }
+  return uses;
+}
+
+OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
+                           const Configuration& configuration) {
+  // Page tables of the sequence, the prompt's tokens and keys; candidates of the sampler; strings and
+  // rounding.
+  constexpr Bytes per_token = 48, per_word = 24, strings = 768 << 10;
+  OutsideBytes outside;
+  outside.runtime = program_bytes() + strings + per_token * static_cast<Bytes>(configuration.context) +
+                    per_word * static_cast<Bytes>(model.description.decoder.vocab_size);
+  if (!configuration.with_pictures || !options.workload || options.workload->picture_bytes == 0)
+    return outside;
+  // Cutting takes 16 bytes a pixel of a tile, and rows and coefficients that the picture's own bytes exceed.
+  const vision::Size& tile = model.image->tile;
+  outside.decoding = options.workload->picture_bytes + 16 * static_cast<Bytes>(tile.width * tile.height);
+  return outside;
 }
 
 Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
@@ -39,25 +82,32 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.tower_precision = model.description.tower ? describe_format(configuration.tower_format) : "none";
   plan.kv_precision = describe(configuration.kv_format);
   plan.context = configuration.context;
+  plan.streamed_layers = configuration.streamed_layers;
   plan.prefill_chunk = configuration.prefill_chunk;
   if (configuration.with_pictures) {
     plan.image_tokens = configuration.picture.n_tokens;
     plan.image_tiles = configuration.picture.n_tiles;
     plan.tile_batch = configuration.tile_batch;
+    plan.tower_staged = configuration.tower_staged;
   }
+  plan.choice = describe_choice(configuration, model.description);
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
   for (std::size_t i = 0; i < memory::n_regions; ++i) {
-    const auto id = static_cast<RegionId>(i);
+    const RegionId id = memory::all_regions[i];
     plan.regions.push_back({std::string(name_of(id)), rehearsal.regions[i], std::string(purpose_of(id))});
   }
-  plan.regions.push_back({"runtime", runtime_bytes(), "the program, its libraries, the tokenizer"});
-  for (const RegionPlan& region : plan.regions) plan.peak_bytes += region.bytes;
-  if (configuration.with_pictures) {
-    plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::encode));
+  const OutsideBytes& outside = rehearsal.outside;
+  plan.regions.push_back(
+      {"runtime", outside.runtime, "the program, its libraries, the tokenizer, a request's text"});
+  plan.regions.push_back({"decoding", outside.decoding, "a picture file being decoded and cut to tiles"});
+  plan.peak_bytes = rehearsal.peak_bytes();
+  if (outside.opening > 0) plan.phases.push_back(describe_opening(plan, outside.opening));
+  using backend::Phase;
+  for (const Phase phase : {Phase::load, Phase::encode, Phase::prefill, Phase::decode}) {
+    if (phase == Phase::encode && !configuration.with_pictures) continue;
+    plan.phases.push_back(describe_phase(rehearsal, phase));
   }
-  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::prefill));
-  plan.phases.push_back(describe_phase(rehearsal.ledger, backend::Phase::decode));
   return plan;
 }
 
@@ -72,16 +122,6 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backe
       }
     }
   }
-}
-
-void check_fits(const Plan& plan, std::uint64_t limit) {
-  const std::uint64_t available = limit > 0 ? limit : available_memory();
-  if (available == 0 || plan.peak_bytes <= available) return;
-  fail(ErrorCode::memory,
-       "{} needs {} bytes and {} {}: {} bytes too few; a smaller --context ({} now) or --precision fp16 "
-       "needs less",
-       plan.model, plan.peak_bytes, limit > 0 ? "--memory allows" : "the machine has", available,
-       plan.peak_bytes - available, plan.context);
 }
 
 }  // namespace galago::runtime

@@ -1,7 +1,11 @@
 // Plans a model: rehearses its largest request with an arena and a queue that only count.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "backend/backend.h"
+#include "galago/engine.h"
 #include "galago/plan.h"
 #include "memory/arena.h"
 #include "runtime/configuration.h"
@@ -9,17 +13,33 @@
 
 namespace galago::runtime {
 
+/// Memory outside the arena.
+struct OutsideBytes {
+  Bytes opening = 0;   ///< of the whole process at its most, while the model's files were opened
+  Bytes runtime = 0;   ///< the program, its libraries, tokenizer and tables, and what a request needs of them
+  Bytes decoding = 0;  ///< a picture being decoded and cut
+};
+
 struct Rehearsal {
-  memory::RegionSizes regions{};
+  memory::Occupancy memory;
+  memory::RegionSizes regions{};  ///< the most of each in any phase
   backend::Ledger ledger;
+  OutsideBytes outside;
+
+  Bytes peak_bytes() const {
+    return std::max(outside.opening, memory.total() + outside.runtime + outside.decoding);
+  }
 };
 
 /// Exact bytes of each region, and the costs of the planned request.
 Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend);
 
-/// Bytes outside the arena: the program itself, its libraries, tokenizer and tables. Measured when it is
-/// asked for, so after the model's files were opened.
-Bytes runtime_bytes();
+/// What was planned for each region of a run, and what it used.
+std::vector<RegionUse> region_uses(const memory::Arena& arena);
+
+/// Measured when it is asked for, so after the model's files were opened. `opening` is left 0.
+OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
+                           const Configuration& configuration);
 
 /// Puts a rehearsal into the words of the public plan.
 Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
@@ -28,8 +48,5 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
 /// Measures the machine's ceilings and gives each phase its least time at them. Takes tens of MiB for a
 /// moment, so not for a process that then runs the model.
 void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backend);
-
-/// Throws Error{memory} when the plan is above `limit` bytes (0: what the machine has available).
-void check_fits(const Plan& plan, std::uint64_t limit);
 
 }  // namespace galago::runtime

@@ -76,8 +76,16 @@ WeightFormat common_format(const WeightFormat& a, const WeightFormat& b) {
 
 WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                            memory::Arena& arena)
-    : checkpoint_(checkpoint), configuration_(configuration), arena_(arena) {
-  if (arena.mode() == memory::Mode::plan) return;
+    : WeightLoader(checkpoint, configuration,
+                   {arena.region(memory::RegionId::weights), arena.region(memory::RegionId::staging)}) {}
+
+WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
+                           const Destination& destination)
+    : checkpoint_(checkpoint),
+      configuration_(configuration),
+      to_(destination.weights),
+      staging_(destination.staging) {
+  if (to_.mode() == memory::Mode::plan) return;
   for (const MappedFile& file : checkpoint.files) files_.emplace_back(file.path());
 }
 
@@ -116,11 +124,11 @@ Weight WeightLoader::vector(std::span<const model::NamedShape> tensors) {
 
 Weight WeightLoader::constant(std::span<const float> values) {
   Weight weight{nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
-  std::byte* to = arena_.region(memory::RegionId::weights).take(weight.bytes());
+  std::byte* to = to_.take(weight.bytes());
   weight.data = to;
   if (to == nullptr) return weight;
-  if (arena_.device() != nullptr) {
-    arena_.device()->upload(to, std::as_bytes(values));
+  if (to_.device() != nullptr) {
+    to_.device()->upload(to, std::as_bytes(values));
   } else {
     std::memcpy(to, values.data(), values.size_bytes());
   }
@@ -128,20 +136,20 @@ Weight WeightLoader::constant(std::span<const float> values) {
 }
 
 std::byte* WeightLoader::assembly_for(std::byte* place, Bytes bytes) {
-  return arena_.device() == nullptr ? place : arena_.region(memory::RegionId::staging).take(bytes);
+  return to_.device() == nullptr ? place : staging_.take(bytes);
 }
 
 void WeightLoader::deliver(std::byte* place, std::span<const std::byte> assembled) {
-  if (arena_.device() != nullptr && place != nullptr) arena_.device()->upload(place, assembled);
+  if (to_.device() != nullptr && place != nullptr) to_.device()->upload(place, assembled);
 }
 
 Weight WeightLoader::derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) {
   Weight weight{nullptr, DType::f32, shape};
-  std::byte* const place = arena_.region(memory::RegionId::weights).take(weight.bytes());
+  std::byte* const place = to_.take(weight.bytes());
   weight.data = place;
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const memory::Scope scope(staging_);
   auto* const to = reinterpret_cast<float*>(assembly_for(place, weight.bytes()));
-  auto* from = arena_.array<float>(memory::RegionId::staging, tensor.shape.elements());
+  auto* from = staging_.array<float>(tensor.shape.elements());
   read(find(tensor), DType::f32, reinterpret_cast<std::byte*>(from));
   if (to == nullptr) return weight;
   make({from, static_cast<std::size_t>(tensor.shape.elements())},
@@ -157,9 +165,9 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const Wei
   Weight weight{nullptr, format, {rows}};
   for (std::size_t i = 1; i < first.rank(); ++i) weight.shape.append(first[i]);
 
-  std::byte* const place = arena_.region(memory::RegionId::weights).take(weight.bytes());
+  std::byte* const place = to_.take(weight.bytes());
   weight.data = place;
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const memory::Scope scope(staging_);
   std::byte* const assembled = assembly_for(place, weight.bytes());
   std::byte* to = assembled;
   for (const model::NamedShape& tensor : tensors) {
@@ -193,13 +201,13 @@ void WeightLoader::read(const checkpoint::TensorSource& source, const WeightForm
 void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to) {
   const std::int64_t n = source.shape.elements();
   // The same bytes are staged whatever the rows, so the plan needs no look at them.
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const memory::Scope scope(staging_);
   Staging staging;
   if (source.entry.block || source.entry.dtype != dtype) {
     staging.elements = std::min(n, staged_elements);
-    staging.stored = arena_.array<std::byte>(
-        memory::RegionId::staging, static_cast<std::int64_t>(source.entry.bytes_of(staging.elements)));
-    staging.wide = arena_.array<float>(memory::RegionId::staging, staging.elements);
+    staging.stored =
+        staging_.array<std::byte>(static_cast<std::int64_t>(source.entry.bytes_of(staging.elements)));
+    staging.wide = staging_.array<float>(staging.elements);
   }
   if (to == nullptr) return;
   if (source.rows.empty()) {
@@ -229,10 +237,10 @@ void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Gr
   const std::int64_t cols = source.shape.elements() / source.shape[0];
   const Bytes row_bytes = WeightFormat(format).row_bytes(cols);
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
-  std::byte* stored = arena_.array<std::byte>(memory::RegionId::staging,
-                                              static_cast<std::int64_t>(source.entry.bytes_of(batch * cols)));
-  float* wide = arena_.array<float>(memory::RegionId::staging, batch * cols);
+  const memory::Scope scope(staging_);
+  std::byte* stored =
+      staging_.array<std::byte>(static_cast<std::int64_t>(source.entry.bytes_of(batch * cols)));
+  float* wide = staging_.array<float>(batch * cols);
   if (to == nullptr) return;
   for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
     const std::span<std::byte> part(stored, source.entry.bytes_of(count * cols));
@@ -252,10 +260,9 @@ void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Gro
   const Bytes record_bytes = WeightFormat(stored_format).row_bytes(cols);
   const auto stored_bytes = static_cast<std::int64_t>(source.entry.bytes_of(cols));
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
-  std::byte* stored = arena_.array<std::byte>(memory::RegionId::staging, batch * stored_bytes);
-  std::byte* record =
-      arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(record_bytes));
+  const memory::Scope scope(staging_);
+  std::byte* stored = staging_.array<std::byte>(batch * stored_bytes);
+  std::byte* record = staging_.array<std::byte>(static_cast<std::int64_t>(record_bytes));
   if (to == nullptr) return;
   for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
     read_stored(source, first * cols, {stored, static_cast<std::size_t>(count * stored_bytes)});
@@ -275,19 +282,18 @@ void WeightLoader::read_packed(const checkpoint::TensorSource& source, const Wei
                                std::byte* to) {
   const checkpoint::Packing& packing = *source.packing;
   const std::int64_t cols = source.shape.elements() / source.shape[0];
-  const memory::Scope scope(arena_.region(memory::RegionId::staging));
+  const memory::Scope scope(staging_);
   std::vector<std::span<const std::byte>> parts;
   for (const checkpoint::StoredTensor& part : packing.parts) {
     const Bytes bytes = part.entry.bytes;
-    std::byte* staged = arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(bytes));
+    std::byte* staged = staging_.array<std::byte>(static_cast<std::int64_t>(bytes));
     if (staged == nullptr) continue;
     files_[part.file].read(part.entry.offset, {staged, bytes});
     parts.emplace_back(staged, bytes);
   }
   const Bytes stored_bytes = packing.format.is_grouped() ? packing.format.row_bytes(cols) : 0;
-  std::byte* record =
-      arena_.array<std::byte>(memory::RegionId::staging, static_cast<std::int64_t>(stored_bytes));
-  float* wide = arena_.array<float>(memory::RegionId::staging, cols);
+  std::byte* record = staging_.array<std::byte>(static_cast<std::int64_t>(stored_bytes));
+  float* wide = staging_.array<float>(cols);
   if (to == nullptr) return;
   const std::span<float> row(wide, static_cast<std::size_t>(cols));
   const Bytes row_bytes = format.row_bytes(cols);

@@ -1,4 +1,4 @@
-// Brings a checkpoint's tensors into the weights region, converted on the way through a small staging block.
+// Brings a checkpoint's tensors into a region of weights, converted on the way through a small staging block.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,16 @@ namespace galago::runtime {
 
 class WeightLoader : public model::WeightSource {
  public:
+  /// Where weights come to stay, and where they wait for their conversion.
+  struct Destination {
+    memory::Region& weights;
+    memory::Region& staging;
+  };
+
   /// In plan mode places are counted and no weight is read. All arguments outlive the loader.
+  WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
+               const Destination& destination);
+  /// Into the arena's weights, by way of its staging.
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                memory::Arena& arena);
 
@@ -71,7 +80,8 @@ class WeightLoader : public model::WeightSource {
 
   const checkpoint::Checkpoint& checkpoint_;
   const Configuration& configuration_;
-  memory::Arena& arena_;
+  memory::Region& to_;
+  memory::Region& staging_;
   std::vector<FileReader> files_;  // as in the checkpoint; empty in plan mode
 };
 

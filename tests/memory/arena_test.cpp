@@ -5,11 +5,18 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "galago/error.h"
 
 namespace galago::memory {
 namespace {
+
+RegionSizes sizes(RegionId id, Bytes bytes) {
+  RegionSizes all{};
+  all[static_cast<std::size_t>(id)] = bytes;
+  return all;
+}
 
 /// The same takes for both modes.
 void use(Arena& arena) {
@@ -28,7 +35,7 @@ void use(Arena& arena) {
 TEST(Arena, PlanAndRunAgreeToTheByte) {
   Arena plan = Arena::planning();
   use(plan);
-  EXPECT_EQ(plan.high_water()[2], 192U);
+  EXPECT_EQ(plan.high_water()[static_cast<std::size_t>(RegionId::activations)], 192U);
   Arena run = Arena::reserved(plan.high_water());
   use(run);
   EXPECT_EQ(run.high_water(), plan.high_water());
@@ -37,7 +44,7 @@ TEST(Arena, PlanAndRunAgreeToTheByte) {
 TEST(Arena, PlanLendsNothingAndRunLendsAlignedMemory) {
   Arena plan = Arena::planning();
   EXPECT_EQ(plan.matrix(RegionId::weights, 2, 2).data, nullptr);
-  Arena run = Arena::reserved({0, 0, 256, 0});
+  Arena run = Arena::reserved(sizes(RegionId::activations, 256));
   run.array<std::byte>(RegionId::activations, 1);
   const Matrix matrix = run.matrix(RegionId::activations, 2, 2);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(matrix.data) % block_alignment, 0U);
@@ -46,7 +53,7 @@ TEST(Arena, PlanLendsNothingAndRunLendsAlignedMemory) {
 }
 
 TEST(Arena, RunningPastThePlanIsAnErrorOfOurs) {
-  Arena run = Arena::reserved({0, 64, 0, 0});
+  Arena run = Arena::reserved(sizes(RegionId::kv, 64));
   run.array<std::byte>(RegionId::kv, 64);
   try {
     run.array<std::byte>(RegionId::kv, 1);
@@ -58,12 +65,69 @@ TEST(Arena, RunningPastThePlanIsAnErrorOfOurs) {
 
 TEST(Arena, AReservationThatTheSystemRefusesIsAMemoryError) {
   try {
-    Arena::reserved({std::numeric_limits<Bytes>::max() / 4, 0, 0, 0});
+    Arena::reserved(sizes(RegionId::weights, std::numeric_limits<Bytes>::max() / 4));
     FAIL() << "the system gave what it cannot have";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::memory);
     EXPECT_NE(std::string(error.what()).find("weights"), std::string::npos);
   }
+}
+
+/// A request whose tower leaves before the decoder begins, with a staging block while loading.
+std::vector<const std::byte*> go_through_phases(Arena& arena) {
+  arena.array<std::byte>(RegionId::weights, 1000);
+  {
+    const Scope scope(arena.region(RegionId::staging));
+    arena.array<std::byte>(RegionId::staging, 64);
+  }
+  std::vector<const std::byte*> places;
+  for (int request = 0; request < 2; ++request) {
+    EXPECT_TRUE(arena.enter(Phase::encode));
+    places.push_back(arena.array<std::byte>(RegionId::tower, 500));
+    arena.array<std::byte>(RegionId::activations, 300);
+    EXPECT_TRUE(arena.enter(Phase::prefill));
+    places.push_back(arena.array<std::byte>(RegionId::kv, 640));
+    {
+      const Scope scope(arena.region(RegionId::activations));
+      arena.array<std::byte>(RegionId::activations, 64);
+    }
+    EXPECT_FALSE(arena.enter(Phase::decode));
+    EXPECT_EQ(arena.region(RegionId::kv).used(), 640U);
+  }
+  return places;
+}
+
+TEST(Arena, RegionsThatAreNeverNeededAtOnceLieInTheSamePlace) {
+  Arena plan = Arena::planning(lasting_with_staged_tower());
+  go_through_phases(plan);
+  const Occupancy planned = plan.occupancy();
+  EXPECT_EQ(planned.phase_bytes(Phase::load), 1024U + 64U);
+  EXPECT_EQ(planned.phase_bytes(Phase::encode), 1024U + 512U + 320U);
+  EXPECT_EQ(planned.phase_bytes(Phase::prefill), 1024U + 640U + 64U);
+  EXPECT_EQ(planned.phase_bytes(Phase::decode), 1024U + 640U);
+  EXPECT_EQ(planned.total(), planned.phase_bytes(Phase::encode));
+
+  Arena run = Arena::reserved(planned);
+  const auto places = go_through_phases(run);
+  EXPECT_EQ(run.high_water(), plan.high_water());
+  EXPECT_EQ(places, (std::vector{places[0], places[0], places[0], places[0]}));
+}
+
+TEST(Arena, WhatLastsKeepsAPlaceOfItsOwn) {
+  Arena plan = Arena::planning();
+  const auto use_both = [](Arena& arena) {
+    std::byte* const pages = arena.array<std::byte>(RegionId::kv, 64);
+    arena.enter(Phase::encode);
+    std::byte* const scratch = arena.array<std::byte>(RegionId::activations, 64);
+    if (scratch != nullptr) scratch[0] = std::byte{1};
+    if (pages != nullptr) pages[0] = std::byte{2};
+    arena.enter(Phase::decode);
+    return pages != nullptr && pages[0] == std::byte{2} && pages != scratch;
+  };
+  use_both(plan);
+  EXPECT_EQ(plan.occupancy().total(), 128U);
+  Arena run = Arena::reserved(plan.occupancy());
+  EXPECT_TRUE(use_both(run));
 }
 
 TEST(Region, MovesItsMemory) {

@@ -86,7 +86,7 @@ TEST(Bench, MeasuresEveryStageOfACaption) {
 
 TEST(Bench, UsesTheMemoryThatWasPlanned) {
   const BenchResult& result = measured();
-  ASSERT_EQ(result.regions.size(), 4U);
+  ASSERT_EQ(result.regions.size(), 6U);
   for (const RegionUse& region : result.regions) {
     EXPECT_GT(region.planned, 0U) << region.name;
     EXPECT_EQ(region.planned, region.high_water) << region.name;

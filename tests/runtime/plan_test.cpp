@@ -28,7 +28,7 @@ void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Con
   const auto backend = backend::make_cpu_backend(2);
   const runtime::Rehearsal plan = runtime::rehearse(files, configuration, *backend);
   runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
-                             memory::Arena::reserved(plan.regions));
+                             memory::Arena::reserved(plan.memory));
   // The planned request for real: pages in order, ids of the first token, a black picture.
   std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
   for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<backend::PageId>(i);
@@ -104,12 +104,12 @@ TEST(Tiles, MoreTilesThanABatchCostTheirEmbeddingsOnly) {
   };
   const auto many = plan_of(13);
   const auto few = plan_of(5);
-  const auto activations = static_cast<std::size_t>(memory::RegionId::activations);
+  const auto pictures = static_cast<std::size_t>(memory::RegionId::pictures);
   const model::Description description = tiled_model(5).description;
   const auto embeddings =
       static_cast<Bytes>(8 * description.tokens_per_tile() * description.decoder.hidden_size) * sizeof(float);
   auto expected = few;
-  expected[activations] += embeddings;
+  expected[pictures] += embeddings;
   EXPECT_EQ(many, expected);
 }
 
@@ -135,17 +135,115 @@ TEST(Plan, AStatedWorkloadIsUsedToTheByte) {
   for (const RegionUse& use : engine.memory()) EXPECT_EQ(use.high_water, use.planned) << use.name;
 }
 
-TEST(Plan, TotalsAreTheSumOfTheRegionsInTableAndJson) {
+TEST(Plan, ThePeakIsThatOfTheLargestPhaseInTableAndJson) {
   EngineOptions options;
   options.model = goldens / "llava-1.5";
   const Plan plan = plan_model(options);
-  std::uint64_t sum = 0;
-  for (const RegionPlan& region : plan.regions) sum += region.bytes;
-  EXPECT_EQ(plan.peak_bytes, sum);
+  std::uint64_t most = 0;
+  for (const PhasePlan& phase : plan.phases) {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t bytes : phase.region_bytes) sum += bytes;
+    EXPECT_EQ(phase.peak_bytes, sum) << phase.name;
+    most = std::max(most, sum);
+  }
+  EXPECT_EQ(plan.peak_bytes, most);
   const auto json = nlohmann::json::parse(to_json(plan));
-  EXPECT_EQ(json.at("peak_bytes").get<std::uint64_t>(), sum);
-  EXPECT_NE(to_text(plan).find(std::to_string(sum)), std::string::npos);
+  EXPECT_EQ(json.at("peak_bytes").get<std::uint64_t>(), most);
+  const auto& encode = json.at("phases").at(plan.phases.size() - 3);
+  EXPECT_EQ(encode.at("name"), "encode");
+  EXPECT_EQ(encode.at("regions").at("tower"), json.at("regions").at(1).at("bytes"));
+  EXPECT_NE(to_text(plan).find(std::to_string(most)), std::string::npos);
   EXPECT_EQ(plan.image_tokens, 16);
+}
+
+EngineOptions staged_options() {
+  EngineOptions options;
+  options.model = goldens / "llava-1.5";
+  options.tower_placement = TowerPlacement::staged;
+  return options;
+}
+
+TEST(StagedTower, IsUsedAsPlannedAndPeaksAtTheLargestPhase) {
+  const EngineOptions options = staged_options();
+  const runtime::ModelFiles files = runtime::open_model(options.model);
+  runtime::Configuration configuration =
+      runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
+  expect_plan_equals_run(files, configuration);
+
+  const auto backend = backend::make_cpu_backend(1);
+  const memory::Occupancy staged = runtime::rehearse(files, configuration, *backend).memory;
+  configuration.tower_staged = false;
+  configuration.kept_pictures = 1;
+  const memory::Occupancy resident = runtime::rehearse(files, configuration, *backend).memory;
+  EXPECT_LT(staged.total(), resident.total());
+  Bytes most = 0;
+  for (std::size_t i = 0; i < memory::n_phases; ++i) {
+    most = std::max(most, staged.phase_bytes(static_cast<memory::Phase>(i)));
+  }
+  EXPECT_EQ(staged.total(), most);
+}
+
+TEST(StreamedLayers, AreUsedAsPlannedAndTakeTwoSlots) {
+  EngineOptions options;
+  options.context = 40;
+  options.prefill_chunk = 16;
+  const runtime::ModelFiles files = runtime::open_model(goldens / "text-llama3");
+  const auto backend = backend::make_cpu_backend(2);
+  const std::int64_t n_layers = files.description.decoder.n_layers;
+  for (std::int64_t n = 0; n <= n_layers; ++n) {
+    SCOPED_TRACE(n);
+    options.streamed_layers = n;
+    expect_plan_equals_run(files, runtime::configure(options, files.description, {}));
+  }
+}
+
+TEST(StreamedLayers, AnswerAsResidentOnesDo) {
+  EngineOptions options;
+  options.model = goldens / "text-llama3";
+  options.context = 48;
+  Request request;
+  request.form = PromptForm::raw;
+  request.messages = {{Role::user, "The quick brown fox", {}}};
+  request.sampling.max_new_tokens = 12;
+  request.sampling.ignore_end = true;
+  for (const Precision precision : {Precision::automatic, Precision::int8}) {
+    options.precision = precision;
+    options.streamed_layers = 0;
+    Engine resident(options);
+    const std::vector<std::int32_t> expected = resident.generate(request).token_ids;
+    for (const std::int64_t n : {1, 2, 3}) {
+      options.streamed_layers = n;
+      Engine streamed(options);
+      EXPECT_EQ(streamed.generate(request).token_ids, expected) << n;
+      EXPECT_EQ(streamed.generate(request).token_ids, expected) << n;
+    }
+  }
+}
+
+TEST(StagedTower, AnswersAsAResidentOneDoes) {
+  EngineOptions options = staged_options();
+  options.workload = Workload{"Describe the pictures.", 2, 8};
+  Request request;
+  request.messages = {{Role::user,
+                       options.workload->prompt,
+                       {load_image(goldens / "images/wide.jpg"), load_image(goldens / "images/gray.png")}}};
+  request.sampling.max_new_tokens = 8;
+  request.sampling.ignore_end = true;
+  Engine staged(options);
+  options.tower_placement = TowerPlacement::resident;
+  Engine resident(options);
+  const std::vector<std::int32_t> expected = resident.generate(request).token_ids;
+  EXPECT_EQ(staged.generate(request).token_ids, expected);
+  EXPECT_EQ(staged.generate(request).token_ids, expected) << "once the tower was gone";
+  for (const RegionUse& use : staged.memory()) EXPECT_LE(use.high_water, use.planned) << use.name;
+
+  // What is cached goes on being used until a picture is to be seen.
+  request.reuse = PrefixReuse::previous_request;
+  const Completion again = staged.generate(request);
+  EXPECT_EQ(again.token_ids, expected);
+  EXPECT_GT(again.cached_tokens, 0);
+  request.messages.front().images.push_back(request.messages.front().images.front());
+  EXPECT_THROW(staged.generate(request), Error);
 }
 
 TEST(Plan, WeightsAreTheCheckpointsOwnBytes) {

@@ -63,7 +63,8 @@ void caption_one(Engine& engine, const CaptionArguments& arguments, const std::s
   output.begin(path);
   Request request;
   if (!arguments.system.empty()) request.messages.push_back({Role::system, arguments.system, {}});
-  request.messages.push_back({Role::user, arguments.prompt, {load_image(path, arguments.decode)}});
+  request.messages.push_back({Role::user, arguments.prompt, {}});
+  request.messages.back().images.push_back(load_image(path, arguments.decode));
   request.sampling = arguments.sampling;
   output.announce(path);
   const Completion completion = engine.generate(request, [&](std::string_view piece) {
@@ -131,8 +132,13 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   EngineOptions options = arguments.engine;
   options.workload = Workload{arguments.prompt, 1, arguments.sampling.max_new_tokens};
   options.workload->system = arguments.system;
+  for (const PictureFile& picture : pictures) {
+    const auto needs = picture_needs(picture.path, arguments.decode);
+    if (needs) options.workload->picture_bytes = std::max(options.workload->picture_bytes, needs->bytes);
+  }
   Engine engine(options);
   tell_notice(engine.plan());
+  tell_choice(engine.plan());
 
   OutputOptions form = arguments.output;
   form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();

@@ -107,6 +107,7 @@ bool stays_usable(ErrorCode code) {
 int run_chat(const ChatArguments& arguments, const Settings& settings) {
   Engine engine(arguments.engine);
   tell_notice(engine.plan());
+  tell_choice(engine.plan());
   Conversation conversation(engine, arguments);
   for (const std::string& path : arguments.images) conversation.show(path);
   const bool at_terminal = isatty(STDIN_FILENO) != 0;

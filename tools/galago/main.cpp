@@ -1,4 +1,6 @@
 // galago: the command line. Results go to stdout, everything else to stderr.
+#include <malloc.h>
+
 #include <csignal>
 #include <exception>
 #include <map>
@@ -71,6 +73,9 @@ int run_command(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A reader that goes away (`galago ... | head`) ends the program without a word.
   std::signal(SIGPIPE, SIG_DFL);
+  // Freed pictures and files go back to the system at once: a fixed threshold, where the C library's own
+  // grows.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
   try {
     spdlog::set_default_logger(spdlog::stderr_color_mt("galago"));
     spdlog::set_pattern("galago: %^%l%$: %v");

@@ -64,6 +64,11 @@ void tell_notice(const Plan& plan) {
   if (!plan.notice.empty()) spdlog::warn("{}", plan.notice);
 }
 
+void tell_choice(const Plan& plan) {
+  // The user left the choice to us, so it is told like a result; --quiet leaves it out.
+  if (spdlog::should_log(spdlog::level::warn)) fmt::print(stderr, "{}", choice_line(plan));
+}
+
 void add_shape_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option("--shape", options.shape,
@@ -92,13 +97,24 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
                            {"int8", KvPrecision::int8},
                            {"int4", KvPrecision::int4}},
                           "Keys and values");
+  add_choice<TowerPlacement>(
+      command, "--tower", options.tower_placement,
+      {{"auto", TowerPlacement::automatic},
+       {"resident", TowerPlacement::resident},
+       {"staged", TowerPlacement::staged}},
+      "staged: the vision tower is loaded to encode pictures and then leaves its memory");
+  command
+      .add_option("--stream-layers", options.streamed_layers,
+                  "Layers of the decoder that are read from disk in every step")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N");
 }
 
 void add_memory_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
           "--memory", [&options](const std::string& text) { options.memory_limit = parse_size(text); },
-          "Most memory it may plan for, such as 8GiB or 500MB")
+          "Most memory it may take, such as 8GiB or 500MB: the best configuration that fits is chosen")
       ->type_name("SIZE");
 }
 

@@ -36,6 +36,9 @@ void add_system_option(CLI::App& command, std::string& system);
 /// What the library has to say of the model that was planned, on stderr.
 void tell_notice(const Plan& plan);
 
+/// What was chosen for --memory, on stderr.
+void tell_choice(const Plan& plan);
+
 /// How the model is loaded: precision, memory, context, device, threads, chat format.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 

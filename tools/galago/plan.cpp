@@ -15,6 +15,7 @@ struct PlanArguments {
   EngineOptions engine;
   Workload workload{"Describe the picture.", 1, SamplingOptions().max_new_tokens};
   bool json = false;
+  bool explain = false;
 };
 
 int run_plan(PlanArguments& arguments) {
@@ -23,6 +24,7 @@ int run_plan(PlanArguments& arguments) {
   tell_notice(plan);
   std::string text = arguments.json ? to_json(plan) : to_text(plan);
   if (text.empty() || text.back() != '\n') text += '\n';
+  if (arguments.explain && !arguments.json) text += "\n" + ladder_text(plan);
   OutputFile().write(text);
   return exit_done;
 }
@@ -58,6 +60,10 @@ void add_plan(CLI::App& app, Run& run) {
       ->type_name("N")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "As one JSON object (docs/plan.md)");
+  command
+      ->add_flag("--explain", arguments->explain,
+                 "All that was tried for --memory, from the best quality downwards")
+      ->needs("--memory");
   command->callback([&run, arguments] { run = [arguments] { return run_plan(*arguments); }; });
 }
 

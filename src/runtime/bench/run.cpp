@@ -41,11 +41,7 @@ void describe_subject(const runtime::Subject& subject, BenchResult& result) {
 }
 
 void describe_memory(const memory::Arena& arena, BenchResult& result) {
-  for (std::size_t i = 0; i < memory::n_regions; ++i) {
-    const memory::Region& region = arena.region(static_cast<memory::RegionId>(i));
-    result.regions.push_back(
-        {std::string(name_of(region.id())), region.capacity(), region.high_water(), region.used()});
-  }
+  result.regions = runtime::region_uses(arena);
   result.measured_peak_bytes = runtime::process_memory().peak_resident_bytes;
 }
 

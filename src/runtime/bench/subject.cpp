@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "base/cpu_features.h"
 #include "base/fail.h"
 #include "galago/image.h"
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
+#include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
 #include "runtime/sampler.h"
@@ -75,15 +77,16 @@ Subject::Subject(const BenchOptions& options)
   const Workload& workload = *options_.engine.workload;
   const std::int64_t prompt_tokens = shape_prompt_length(model_, workload);
   image_tokens_ = prompt_tokens - workload.text_tokens;
-  configuration_ =
-      configure(options_.engine, model_.description, {prompt_tokens, largest_picture(model_, workload)});
+  Settled settled =
+      settle(model_, options_.engine, {prompt_tokens, largest_picture(model_, workload)}, *backend_);
+  configuration_ = settled.configuration;
   if (configuration_.context < prompt_tokens + options_.new_tokens) {
     fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
          options_.new_tokens, configuration_.context);
   }
-  rehearsal_ = rehearse(model_, configuration_, *backend_);
-  plan_ = describe_plan(model_, configuration_, *backend_, rehearsal_);
-  check_fits(plan_, options_.engine.memory_limit);
+  rehearsal_ = std::move(settled.rehearsal);
+  plan_ = std::move(settled.plan);
+  check_machine(plan_, options_.engine);
 
   if (options_.picture) {
     jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});
@@ -109,7 +112,7 @@ void Subject::load() {
   executor_.reset();
   const Clock::time_point start = Clock::now();
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
-                    memory::Arena::reserved(rehearsal_.regions, backend_->device_memory()));
+                    memory::Arena::reserved(rehearsal_.memory, backend_->device_memory()));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =

@@ -1,0 +1,41 @@
+// From options to a settled configuration: what they say, or, where there is a budget, the best that fits in
+// it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "galago/options.h"
+#include "galago/plan.h"
+#include "runtime/configuration.h"
+#include "runtime/model_files.h"
+#include "runtime/planner.h"
+
+namespace galago::runtime {
+
+/// A configuration with its exact plan, ready to be loaded.
+struct Settled {
+  Configuration configuration;
+  Rehearsal rehearsal;
+  Plan plan;
+};
+
+/// Without a budget (EngineOptions::memory_limit) the options' own configuration. With one, the first of
+/// fit_candidates() that fits; Plan::ladder tells what was tried. Throws Error{memory} where nothing fits,
+/// naming the smallest configuration and by how many bytes the budget misses. `opening`: OutsideBytes.
+Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
+               backend::Backend& backend, Bytes opening = 0);
+
+/// Throws Error{memory} when the plan, or the budget, is above what this machine has.
+void check_machine(const Plan& plan, const EngineOptions& options);
+
+/// What may be chosen under a budget, from the best quality downwards; what the options fix is the same in
+/// all. The order is told and reasoned in docs/memory.md.
+std::vector<Configuration> fit_candidates(const Blueprint& model, const EngineOptions& options,
+                                          const Demand& demand);
+
+/// "decoder as stored, tower int8, context 4096, chunks of 512, 1 tile at once, tower staged"
+std::string describe_choice(const Configuration& configuration, const model::Description& description);
+
+}  // namespace galago::runtime

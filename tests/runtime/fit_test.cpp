@@ -1,0 +1,150 @@
+// The budget is kept by giving up as little as possible, in the order that docs/memory.md tells.
+#include "runtime/fit.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include "backend/cpu/cpu_backend.h"
+#include "checkpoint/scratch.h"
+#include "galago/galago.h"
+#include "runtime/machine.h"
+#include "runtime/model_files.h"
+#include "runtime/pictures.h"
+#include "runtime/shape_model.h"
+
+namespace galago::runtime {
+namespace {
+
+EngineOptions shape_options() {
+  EngineOptions options;
+  options.shape = "llava-1.5-7b";
+  return options;
+}
+
+std::vector<Configuration> candidates_of(const EngineOptions& options) {
+  const Blueprint model = model_of_shape(options.shape);
+  return fit_candidates(model, options, {0, largest_picture(model, options.workload)});
+}
+
+TEST(FitSearch, BeginsWithWhatIsStoredAndEndsWithTheFewestBits) {
+  const auto candidates = candidates_of(shape_options());
+  EXPECT_FALSE(candidates.front().decoder_format);
+  EXPECT_FALSE(candidates.front().tower_staged);
+  EXPECT_EQ(candidates.front().context, 4096);
+  EXPECT_EQ(describe_format(candidates.back().decoder_format).substr(0, 4), "int4");
+  EXPECT_TRUE(candidates.back().tower_staged);
+  EXPECT_EQ(candidates.back().context, 512);
+  EXPECT_EQ(candidates.back().prefill_chunk, 32);
+  EXPECT_EQ(candidates.back().streamed_layers, 32);
+}
+
+TEST(FitSearch, GivesUpALittleTimeThenPrecisionThenContextThenALotOfTime) {
+  const auto candidates = candidates_of(shape_options());
+  const auto first = [&](auto&& is) {
+    return std::find_if(candidates.begin(), candidates.end(), is) - candidates.begin();
+  };
+  const auto staged = first([](const Configuration& c) { return c.tower_staged; });
+  const auto rounded = first([](const Configuration& c) { return c.decoder_format.has_value(); });
+  const auto streamed = first([](const Configuration& c) { return c.streamed_layers > 0; });
+  const auto shorter = first([](const Configuration& c) { return c.context < 4096; });
+  EXPECT_LT(0, staged);
+  EXPECT_LT(staged, rounded);
+  EXPECT_LT(rounded, shorter);
+  EXPECT_LT(shorter, streamed);
+}
+
+TEST(FitSearch, LeavesAloneWhatTheUserFixed) {
+  EngineOptions options = shape_options();
+  options.precision = Precision::int8;
+  options.tower_precision = Precision::fp16;
+  options.context = 1000;
+  options.tower_placement = TowerPlacement::resident;
+  for (const Configuration& candidate : candidates_of(options)) {
+    EXPECT_EQ(describe_format(candidate.decoder_format).substr(0, 4), "int8");
+    EXPECT_EQ(describe_format(candidate.tower_format), "fp16");
+    EXPECT_EQ(candidate.context, 1000);
+    EXPECT_FALSE(candidate.tower_staged);
+  }
+}
+
+TEST(FitSearch, EveryStepOfTheLadderThatWasTakenFitsAndNoneBeforeIt) {
+  EngineOptions options = shape_options();
+  std::string before;
+  for (const std::uint64_t gib : {40, 15, 12, 8, 6, 5}) {
+    SCOPED_TRACE(gib);
+    options.memory_limit = gib << 30;
+    const Plan plan = plan_model(options);
+    EXPECT_LE(plan.peak_bytes, options.memory_limit);
+    ASSERT_FALSE(plan.ladder.empty());
+    EXPECT_TRUE(plan.ladder.back().fits);
+    EXPECT_EQ(plan.ladder.back().peak_bytes, plan.peak_bytes);
+    EXPECT_EQ(plan.ladder.back().choice, plan.choice);
+    for (std::size_t i = 0; i + 1 < plan.ladder.size(); ++i) EXPECT_FALSE(plan.ladder[i].fits);
+    EXPECT_NE(choice_line(plan), before) << "a smaller budget changed nothing";
+    before = choice_line(plan);
+  }
+}
+
+TEST(FitSearch, SaysTheSmallestConfigurationAndTheMissingBytes) {
+  EngineOptions options = shape_options();
+  options.memory_limit = 1 << 20;
+  try {
+    plan_model(options);
+    FAIL() << "seven billion weights in a mebibyte";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_EQ(error.code(), ErrorCode::memory);
+    EXPECT_NE(what.find("int4"), std::string::npos) << what;
+    EXPECT_NE(what.find("bytes too few"), std::string::npos) << what;
+    // What it names as enough is enough.
+    const auto at = what.find("needs ");
+    options.memory_limit = std::stoull(what.substr(at + 6)) + (8 << 20);  // the process grew meanwhile
+    EXPECT_NO_THROW(plan_model(options));
+  }
+}
+
+TEST(MemoryByHand, OfLlama7bIsWhatThePlannerSays) {
+  // docs/memory.md works these out.
+  EngineOptions options;
+  options.shape = "llama-7b";
+  options.context = 2048;
+  const Plan plan = plan_model(options);
+  const auto bytes_of = [&](const std::string& name) {
+    const auto is_it = [&](const RegionPlan& region) { return region.name == name; };
+    return std::find_if(plan.regions.begin(), plan.regions.end(), is_it)->bytes;
+  };
+  EXPECT_EQ(bytes_of("weights"), 13'477'363'968U);
+  EXPECT_EQ(bytes_of("kv"), 2048U * 524'288);
+  EXPECT_EQ(bytes_of("tower") + bytes_of("pictures"), 0U);
+}
+
+TEST(FitSearch, ABudgetAboveTheMachineIsRefused) {
+  EngineOptions options;
+  options.model = std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama";
+  options.memory_limit = total_memory() + 1;
+  test::expect_says(test::error_of(ErrorCode::memory, [&] { plan_model(options); }), "this machine has");
+}
+
+TEST(FitSearch, AModelLoadedForABudgetAnswersWithinIt) {
+  EngineOptions options;
+  options.model = std::filesystem::path(GALAGO_GOLDENS_DIR) / "llava-1.5";
+  options.workload = Workload{"Describe the picture.", 1, 4};
+  const std::uint64_t ample = plan_model(options).peak_bytes;
+  Request request;
+  request.messages = {{Role::user,
+                       options.workload->prompt,
+                       {load_image(std::filesystem::path(GALAGO_GOLDENS_DIR) / "images/wide.jpg")}}};
+  request.sampling.max_new_tokens = 4;
+  options.memory_limit = ample - (64 << 10);
+  Engine engine(options);
+  EXPECT_LE(engine.plan().peak_bytes, options.memory_limit);
+  EXPECT_GT(engine.plan().ladder.size(), 1U);
+  EXPECT_FALSE(engine.generate(request).token_ids.empty());
+  for (const RegionUse& use : engine.memory()) EXPECT_LE(use.high_water, use.planned) << use.name;
+}
+
+}  // namespace
+}  // namespace galago::runtime

@@ -1,0 +1,118 @@
+// Whatever the configuration: every region's high-water mark is the planned size, to the byte.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "backend/cpu/cpu_backend.h"
+#include "runtime/executor.h"
+#include "runtime/model_files.h"
+#include "runtime/pictures.h"
+#include "runtime/planner.h"
+
+namespace galago::runtime {
+namespace {
+
+constexpr int n_configurations = 300;
+
+const std::vector<const char*> folders = {
+    "llava-1.5",       "llava-1.6-vicuna", "llava-1.6-mistral", "internvl2-internlm2", "internvl2-qwen2",
+    "internvl2-llama", "internvl2-phi3",   "internvl3-hf",      "text-llama",          "text-llama3",
+    "text-phi3",       "text-internlm2",   "text-llama-awq",    "text-mistral-window"};
+
+class Choice {
+ public:
+  explicit Choice(unsigned seed) : random_(seed) {}
+  std::int64_t number(std::int64_t least, std::int64_t most) {
+    return least + static_cast<std::int64_t>(random_() % static_cast<unsigned long>(most - least + 1));
+  }
+  bool yes() { return number(0, 1) == 1; }
+
+ private:
+  std::mt19937 random_;
+};
+
+EngineOptions random_options(Choice& choose, const model::Description& description) {
+  EngineOptions options;
+  options.precision = static_cast<Precision>(choose.number(0, 5));
+  options.tower_precision = static_cast<Precision>(choose.number(0, 5));
+  options.kv = static_cast<KvPrecision>(choose.number(0, 2));
+  options.context = choose.number(1, 80);
+  options.prefill_chunk = choose.number(1, 100);
+  options.tile_batch = choose.number(0, 5);
+  options.tower_placement = choose.yes() ? TowerPlacement::staged : TowerPlacement::resident;
+  options.streamed_layers = choose.yes() ? choose.number(0, description.decoder.n_layers) : 0;
+  options.max_tiles = choose.number(0, 6);
+  options.logits = choose.yes() ? LogitRows::last : LogitRows::all;
+  return options;
+}
+
+std::string describe(const EngineOptions& options) {
+  return "precisions " + std::to_string(static_cast<int>(options.precision)) + " " +
+         std::to_string(static_cast<int>(options.tower_precision)) + " kv " +
+         std::to_string(static_cast<int>(options.kv)) + ", context " + std::to_string(options.context) +
+         ", chunk " + std::to_string(options.prefill_chunk) + ", tiles " +
+         std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
+         (options.tower_placement == TowerPlacement::staged ? ", staged" : "") + ", streamed " +
+         std::to_string(options.streamed_layers);
+}
+
+/// The planned request for real, twice where that brings the tower back.
+void run_request(Executor& executor) {
+  const Configuration& configuration = executor.configuration();
+  std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
+  std::iota(pages.begin(), pages.end(), 0);
+  if (configuration.with_pictures) {
+    const auto black = [](std::int64_t, std::int64_t, std::span<float> pixels) {
+      std::fill(pixels.begin(), pixels.end(), 0.0F);
+    };
+    executor.encode(configuration.picture.n_tiles, black, {}, configuration.kept_pictures - 1);
+  }
+  const std::int64_t length = configuration.prompt_tokens;
+  for (std::int64_t done = 0; done < length; done += configuration.prefill_chunk) {
+    const std::int64_t n = std::min(configuration.prefill_chunk, length - done);
+    const bool last = done + n == length;
+    const std::vector<std::int32_t> ids(static_cast<std::size_t>(n), 1);
+    executor.step(backend::Phase::prefill, ids, {0, n, done, pages},
+                  configuration.logit_rows > 1 ? n : (last ? 1 : 0));
+  }
+  const std::int32_t id = 1;
+  const Matrix logits =
+      executor.step(backend::Phase::decode, {&id, 1}, {0, 1, configuration.context - 1, pages}, 1);
+  EXPECT_TRUE(std::isfinite(logits.row(0)[0]));
+}
+
+TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
+  std::vector<Blueprint> models;
+  for (const char* folder : folders) {
+    models.push_back(
+        draw_blueprint(checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / folder)));
+  }
+  const auto backend = backend::make_cpu_backend(2);
+  Choice choose(20261121);
+  for (int i = 0; i < n_configurations && !::testing::Test::HasFailure(); ++i) {
+    Blueprint& model = models[static_cast<std::size_t>(choose.number(0, std::ssize(models) - 1))];
+    const EngineOptions options = random_options(choose, model.description);
+    SCOPED_TRACE(model.checkpoint.directory.string() + ": " + describe(options));
+    const std::optional<vision::ImageProcessing> unlimited = model.image;
+    limit_tiles(options, model);
+    const Configuration configuration =
+        configure(options, model.description, {0, largest_picture(model, std::nullopt)});
+    const Rehearsal plan = rehearse(model, configuration, *backend);
+    Executor executor(model.checkpoint, model.description, configuration, *backend,
+                      memory::Arena::reserved(plan.memory));
+    run_request(executor);
+    if (configuration.tower_staged) run_request(executor);
+    const memory::Occupancy used = executor.arena().occupancy();
+    EXPECT_EQ(used.by_phase, plan.memory.by_phase);
+    EXPECT_EQ(used.total(), plan.memory.total());
+    model.image = unlimited;
+  }
+}
+
+}  // namespace
+}  // namespace galago::runtime

@@ -1,0 +1,116 @@
+"""The memory contract as the operating system sees it: what was planned bounds what the process takes."""
+
+import json
+import re
+import resource
+import subprocess
+import unittest
+
+from galago_cli import BINARY, GOLDENS, IMAGES, MODEL, CliTest
+
+MIB = 1 << 20
+# Beside the budget a process may have: mappings of the C library and the loader that nobody writes to.
+SPARE_BYTES = 8 * MIB
+SUMMARY = re.compile(r"memory planned ([\d.]+) (\w+) .*process peak ([\d.]+) (\w+)")
+UNITS = {"KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}
+SANITIZED = b"__asan" in open(BINARY, "rb").read()
+
+
+def limited(budget):
+    """Runs before the program: data (private writable memory, touched or not) is limited by the system."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_STACK, (MIB, MIB))  # and so of every thread
+        resource.setrlimit(resource.RLIMIT_DATA, (budget + SPARE_BYTES, budget + SPARE_BYTES))
+    return limit
+
+
+@unittest.skipIf(SANITIZED, "sanitizers take memory of their own")
+class Contract(CliTest):
+    def peak_and_plan(self, *arguments):
+        done = self.galago("caption", "--max-new-tokens", "6", "--threads", "2", *arguments)
+        found = SUMMARY.search(done.stderr.decode())
+        self.assertIsNotNone(found, done.stderr)
+        plan, plan_unit, peak, peak_unit = found.groups()
+        return float(peak) * UNITS[peak_unit], float(plan) * UNITS[plan_unit]
+
+    def keeps_contract(self, *arguments):
+        peak, plan = self.peak_and_plan(*arguments)
+        rounding = 0.01 * MIB
+        self.assertLessEqual(peak, plan + rounding, arguments)
+        self.assertGreaterEqual(peak, 0.97 * plan - 16 * MIB - rounding, arguments)
+
+    def test_of_every_kind_of_picture(self):
+        for picture in sorted(IMAGES.iterdir()):
+            if picture.suffix in (".jpg", ".png"):
+                with self.subTest(picture.name):
+                    self.keeps_contract("-m", MODEL, picture)
+
+    def test_of_the_demo_model(self):
+        self.keeps_contract(IMAGES / "wide.jpg")
+
+    def test_of_a_large_picture(self):
+        width, height = 4000, 3000
+        header = b"BM" + (54 + width * height * 3).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
+        header += (40).to_bytes(4, "little") + width.to_bytes(4, "little") + height.to_bytes(4, "little")
+        header += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
+        picture = self.folder / "large.bmp"
+        picture.write_bytes(header + bytes(range(250)) * (width * height * 3 // 250))
+        peak, plan = self.peak_and_plan("-m", MODEL, picture)
+        self.assertLessEqual(peak, plan + 0.01 * MIB)
+
+    def test_with_staged_tower_and_streamed_layers(self):
+        self.keeps_contract("-m", GOLDENS / "internvl2-llama", "--tower", "staged", "--stream-layers", "2",
+                            IMAGES / "wide.jpg")
+
+
+@unittest.skipIf(SANITIZED, "sanitizers take memory of their own")
+class Budgets(CliTest):
+    model = GOLDENS.parent.parent / "models" / "demo"
+    steps = 20
+
+    def plan(self, *arguments):
+        done = self.galago("plan", "-m", self.model, "--max-new-tokens", "6", "--threads", "2", "--json", *arguments)
+        return json.loads(done.stdout)
+
+    def caption(self, budget):
+        done = subprocess.run(
+            [BINARY, "caption", "-m", self.model, "--max-new-tokens", "6", "--threads", "2", "--memory", str(budget),
+             IMAGES / "wide.jpg"], capture_output=True, timeout=300, check=False, preexec_fn=limited(budget))
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def test_from_the_smallest_to_an_ample_one(self):
+        sentence = self.fails(4, "bytes too few", "caption", "-m", self.model, "--max-new-tokens", "6", "--threads",
+                              "2", "--memory", "1MiB", IMAGES / "wide.jpg")
+        # The program's own part differs a little from one start to the next.
+        spread = MIB // 4
+        smallest = int(re.search(r"needs (\d+)", sentence)[1]) + spread
+        ample = self.plan()["peak_bytes"] + MIB
+        texts, codes = {}, []
+        for step in range(self.steps):
+            budget = smallest + (ample - smallest) * step // (self.steps - 1)
+            code, text, told = self.caption(budget)
+            self.assertEqual(code, 0, (budget, told))
+            numbers = re.search(r"decoder (.*?), KV", told)[1]
+            texts.setdefault(numbers, set()).add(text)
+            codes.append(numbers)
+        self.assertGreater(len(texts), 1, "the sweep met one precision only")
+        for numbers, found in texts.items():
+            self.assertEqual(len(found), 1, numbers)
+        self.assertEqual(codes[-1], "as stored, tower as stored")
+
+    def test_the_choice_and_the_ladder_are_told(self):
+        ample = self.plan()["peak_bytes"]
+        told = self.galago("plan", "-m", self.model, "--memory", str(ample + 4 * MIB), "--explain").stdout.decode()
+        self.assertIn("budget", told)
+        self.assertIn("fits", told)
+        ladder = self.plan("--memory", str(ample - MIB // 4))["ladder"]
+        self.assertGreater(len(ladder), 1)
+        self.assertTrue(ladder[-1]["fits"])
+        self.assertFalse(ladder[0]["fits"])
+
+    def test_a_budget_above_the_machine(self):
+        self.fails(4, "this machine has", "plan", "-m", self.model, "--memory", "1000TiB")
+
+
+if __name__ == "__main__":
+    unittest.main()
