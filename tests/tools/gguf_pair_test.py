@@ -67,6 +67,9 @@ class GgufPairTest(CliTest):
     def test_internvl_from_older_converters_has_twelve_tiles(self):
         lines = self.check("internvl2-qwen2")
         self.assertIn("chat format      Hermes-2", lines)
+        newer = self.folder / "InternVL2_5-1B-Q8_0.gguf"
+        (self.folder / "model.gguf").rename(newer)
+        self.assertIn("chat format      internvl2_5", self.galago("inspect", newer).stdout.decode().splitlines())
 
     def test_mmproj_names_the_second_file(self):
         golden = GOLDENS / "internvl2-qwen2"
