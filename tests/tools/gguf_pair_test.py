@@ -108,6 +108,8 @@ class GgufPairTest(CliTest):
         whole = tower.read_bytes()
         tower.write_bytes(whole.replace(gguf.text("spatial_unpad"), gguf.text("spatial_unpat")))
         self.assertIn("mm_patch_merge_type", self.fails(3, "mmproj-model.gguf", "inspect", model))
+        tower.write_bytes(whole.replace(b"clip.projector_type", b"clip.projector_kind"))  # the first converters had no such key
+        self.assertIn("gguf-llava-1.6", self.galago("inspect", model).stdout.decode())
         tower.write_bytes(whole.replace(gguf.text("mlp"), gguf.text("ldp")))
         self.fails(3, "mmproj-model.gguf", "inspect", model)
         grids = gguf.text("clip.vision.image_grid_pinpoints") + struct.pack("<II", gguf.ARRAY, gguf.I32)
