@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unittest
 
 from cli_parity_test import values
@@ -66,6 +67,14 @@ class GgufWriteTest(CliTest):
         self.fails(2, "out.gguf", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8")
         self.assertEqual(out.read_text(), "mine")
         self.fails(2, "out.gguf", "quantize", out, self.folder / "again", "--precision", "int8")
+
+    def test_a_tokenizer_larger_than_the_embeddings_is_refused(self):
+        model = self.folder / "model"
+        shutil.copytree(GOLDENS / "text-llama", model)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "vocab_size": 10}))
+        told = self.fails(3, "model", "quantize", model, self.folder / "out.gguf", "--format", "gguf", "--precision", "int8")
+        self.assertIn("the embeddings 10 rows", told)
 
     def test_groups_of_other_sizes(self):
         case = json.loads((GOLDENS / "text-llama" / "golden.json").read_text())["cases"][0]
