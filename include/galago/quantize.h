@@ -11,7 +11,7 @@ namespace galago {
 
 enum class QuantizedFormat {
   safetensors,  ///< a directory with the same names, configuration and tokenizer
-  gguf,         ///< a file that llama.cpp reads too; decoders of text only
+  gguf,         ///< a file that llama.cpp reads too; a vision tower goes to mmproj-FILE beside it
 };
 
 struct QuantizeOptions {

@@ -45,9 +45,9 @@ double best_rate(backend::Backend& backend, const Probe& probe, double work, dou
     } while (arena.mode() == memory::Mode::run && elapsed < seconds);
     return best;
   };
-  memory::Arena plan = memory::Arena::planning(backend.device_memory());
+  memory::Arena plan = memory::Arena::planning(memory::lasting_by_default(), backend.device_memory());
   lay_out(plan);
-  memory::Arena arena = memory::Arena::reserved(plan.high_water(), backend.device_memory());
+  memory::Arena arena = memory::Arena::reserved(plan.occupancy(), backend.device_memory());
   return work / lay_out(arena);
 }
 

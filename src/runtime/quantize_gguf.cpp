@@ -15,6 +15,7 @@
 #include "model/description.h"
 #include "runtime/model_tokenizer.h"
 #include "runtime/source_rows.h"
+#include "runtime/write_mmproj.h"
 #include "tensor/convert.h"
 #include "tensor/grouped.h"
 #include "text/gguf_export.h"
@@ -66,7 +67,22 @@ class DecoderFile {
     add_keys(model);
   }
 
-  void write(const fs::path& file) const { checkpoint::write_gguf(file, metadata_, tensors_); }
+  void write(const fs::path& file) const {
+    if (!checkpoint_.config.contains("tower")) return checkpoint::write_gguf(file, metadata_, tensors_);
+    const fs::path beside = file.parent_path() / ("mmproj-" + file.filename().string());
+    if (fs::exists(beside)) {
+      fail(ErrorCode::usage, "{}: exists already, and the vision tower would be written there",
+           beside.string());
+    }
+    write_mmproj(checkpoint_, beside, on_tensor_);
+    try {
+      checkpoint::write_gguf(file, metadata_, tensors_);
+    } catch (...) {
+      std::error_code ignored;
+      fs::remove(beside, ignored);
+      throw;
+    }
+  }
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
@@ -74,9 +90,6 @@ class DecoderFile {
   }
 
   void check() const {
-    if (checkpoint_.config.contains("tower")) {
-      refuse("has a vision tower, and only decoders of text are written so");
-    }
     if (shape_.picture_branches) refuse("has side branches for pictures");
     if (shape_.activation != backend::Activation::silu) refuse("its activation is not silu");
     if (shape_.rope.turned() != shape_.head_size) refuse("positions turn a part of each head only");

@@ -127,6 +127,11 @@ std::optional<std::int64_t> wide(std::optional<std::int32_t> id) {
 
 GgufVocabulary export_vocabulary(const fs::path& directory, std::int64_t n_rows) {
   const TokenizerParts parts = load_tokenizer_parts(directory);
+  if (static_cast<std::int64_t>(parts.model.vocabulary.size()) > n_rows) {
+    fail(ErrorCode::model,
+         "{}: the tokenizer has {} tokens, the embeddings {} rows; the files do not belong together",
+         directory.string(), parts.model.vocabulary.size(), n_rows);
+  }
   GgufVocabulary vocabulary;
   const bool is_sentencepiece = parts.model.byte_fallback;
   vocabulary.model = is_sentencepiece ? "llama" : "gpt2";

@@ -54,9 +54,9 @@ class Bench {
       }
       if (arena.mode() == memory::Mode::run) get(arena, y, result);
     };
-    Arena plan = Arena::planning(backend_->device_memory());
+    Arena plan = Arena::planning(memory::lasting_by_default(), backend_->device_memory());
     run(plan);
-    Arena arena = Arena::reserved(plan.high_water(), backend_->device_memory());
+    Arena arena = Arena::reserved(plan.occupancy(), backend_->device_memory());
     run(arena);
     EXPECT_EQ(arena.high_water(), plan.high_water());
     return result;
@@ -187,7 +187,9 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
   request.sampling.max_new_tokens = 2;
   {
     const auto backend = emulated::make_backend(0);
-    Arena arena = Arena::reserved({0, 0, 4096, 0}, backend->device_memory());
+    memory::Occupancy planned;
+    planned.by_phase[0][static_cast<std::size_t>(RegionId::activations)] = 4096;
+    Arena arena = Arena::reserved(planned, backend->device_memory());
     Queue queue(memory::Mode::run);
     Execution exec{arena, queue};
     const Matrix x = arena.matrix(RegionId::activations, 4, 16);

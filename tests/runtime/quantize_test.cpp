@@ -46,6 +46,22 @@ TEST_P(Quantize, WritesWhatLoadingInFewerBitsGives) {
 
 INSTANTIATE_TEST_SUITE_P(Precisions, Quantize, ::testing::Values(Precision::int8, Precision::int4));
 
+TEST_P(Quantize, WritesGgufThatTakesWhatItsPlanSays) {
+  const test::Scratch scratch;
+  EngineOptions options;
+  options.model = scratch / "out.gguf";
+  options.context = 64;
+  options.threads = 1;
+  quantize_model({text_llama, options.model, GetParam(), QuantizedFormat::gguf});
+  const Engine engine(options);
+  for (const RegionUse& use : engine.memory()) {
+    if (use.name != "weights" && use.name != "staging") continue;
+    EXPECT_EQ(use.high_water, use.planned) << use.name;
+    EXPECT_LT(use.planned, std::filesystem::file_size(options.model) * 12 / 10)
+        << use.name;  // rows are filled up
+  }
+}
+
 TEST(QuantizeErrors, NameWhatIsInTheWayAndLeaveNothing) {
   const test::Scratch scratch;
   test::write_text(scratch / "there" / "file", "x");

@@ -67,6 +67,9 @@ class GgufPairTest(CliTest):
     def test_internvl_from_older_converters_has_twelve_tiles(self):
         lines = self.check("internvl2-qwen2")
         self.assertIn("chat format      Hermes-2", lines)
+        newer = self.folder / "InternVL2_5-1B-Q8_0.gguf"
+        (self.folder / "model.gguf").rename(newer)
+        self.assertIn("chat format      internvl2_5", self.galago("inspect", newer).stdout.decode().splitlines())
 
     def test_mmproj_names_the_second_file(self):
         golden = GOLDENS / "internvl2-qwen2"
@@ -105,6 +108,8 @@ class GgufPairTest(CliTest):
         whole = tower.read_bytes()
         tower.write_bytes(whole.replace(gguf.text("spatial_unpad"), gguf.text("spatial_unpat")))
         self.assertIn("mm_patch_merge_type", self.fails(3, "mmproj-model.gguf", "inspect", model))
+        tower.write_bytes(whole.replace(b"clip.projector_type", b"clip.projector_kind"))  # the first converters had no such key
+        self.assertIn("gguf-llava-1.6", self.galago("inspect", model).stdout.decode())
         tower.write_bytes(whole.replace(gguf.text("mlp"), gguf.text("ldp")))
         self.fails(3, "mmproj-model.gguf", "inspect", model)
         grids = gguf.text("clip.vision.image_grid_pinpoints") + struct.pack("<II", gguf.ARRAY, gguf.I32)

@@ -2,10 +2,11 @@
 
 import json
 import os
+import shutil
 import unittest
 
 from cli_parity_test import values
-from galago_cli import GOLDENS, CliTest, read_safetensors
+from galago_cli import GOLDENS, IMAGES, CliTest, read_safetensors
 
 TEXT_MODELS = ("text-llama", "text-llama-awq", "text-llama-nf4", "text-llama-linear", "text-llama3", "text-qwen2", "text-internlm2", "text-mistral-window",
                "text-phi3")
@@ -47,6 +48,32 @@ class GgufWriteTest(CliTest):
                         case = {"prompt": case["prompt"][:8]}
                     self.check(written, GOLDENS / golden, case, 2e-3, ("fp32", "fp16"))
 
+    def test_vision_models_become_pairs(self):
+        for golden in ("llava-1.5", "llava-1.5-original", "llava-1.6-mistral", "llava-1.6-vicuna", "internvl2-qwen2", "internvl2-internlm2",
+                       "internvl2-llama", "internvl3-hf"):
+            with self.subTest(golden=golden):
+                written = self.write(golden, "fp16")
+                tower = written.parent / ("mmproj-" + written.name)
+                lines = self.galago("inspect", written, "--mmproj", tower).stdout.decode().splitlines()
+                self.assertIn("0 unknown", lines[-1])
+                self.assertIn("0 missing", lines[-1])
+                case = json.loads((GOLDENS / golden / "golden.json").read_text())["cases"][0]
+                found, expected = (self.trace_picture(model, case) for model in ((written, "--mmproj", tower), (GOLDENS / golden,)))
+                self.assertEqual(found["generated_ids"], expected["generated_ids"])
+                for name in ("tower_features", "image_embeddings", "logits"):
+                    bound = 2e-3 * max(map(abs, expected[name]))
+                    self.assertEqual(len(found[name]), len(expected[name]))
+                    self.assertLessEqual(max(abs(a - b) for a, b in zip(found[name], expected[name])), bound, name)
+
+    def trace_picture(self, model, case):
+        out, prompt = self.folder / "trace.safetensors", self.folder / "prompt.txt"
+        prompt.write_text(case["prompt"].replace("<img>{image}</img>", "<image>"))
+        images = [part for name in case["images"] for part in ("--image", IMAGES / name)]
+        self.galago("trace", "-m", *model, *images, "--prompt-file", prompt, "--raw", "--precision", "fp32", "--exif", "off",
+                    "--max-new-tokens", "8", "--out", out)
+        traced = read_safetensors(out)
+        return {name: values(*traced, name) for name in ("tower_features", "image_embeddings", "logits", "generated_ids")}
+
     def test_fewer_bits_are_those_of_loading_in_as_few(self):
         golden = "text-llama"  # all columns are multiples of 32
         case = json.loads((GOLDENS / golden / "golden.json").read_text())["cases"][0]
@@ -56,7 +83,7 @@ class GgufWriteTest(CliTest):
 
     def test_what_cannot_be_written_is_said_and_leaves_nothing(self):
         out = self.folder / "out.gguf"
-        for golden, told in (("llava-1.5", "vision tower"), ("text-phi3-longrope", "longrope")):
+        for golden, told in (("internvl2-phi3", "longrope"), ("text-phi3-longrope", "longrope")):
             self.assertIn(told, self.fails(3, golden, "quantize", GOLDENS / golden, out, "--format", "gguf", "--precision", "int8"))
         self.fails(2, "fp16", "quantize", GOLDENS / "text-llama", out, "--precision", "fp16")
         self.fails(2, "groups of 64", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8", "--group", "64")
@@ -66,6 +93,14 @@ class GgufWriteTest(CliTest):
         self.fails(2, "out.gguf", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8")
         self.assertEqual(out.read_text(), "mine")
         self.fails(2, "out.gguf", "quantize", out, self.folder / "again", "--precision", "int8")
+
+    def test_a_tokenizer_larger_than_the_embeddings_is_refused(self):
+        model = self.folder / "model"
+        shutil.copytree(GOLDENS / "text-llama", model)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "vocab_size": 10}))
+        told = self.fails(3, "model", "quantize", model, self.folder / "out.gguf", "--format", "gguf", "--precision", "int8")
+        self.assertIn("the embeddings 10 rows", told)
 
     def test_groups_of_other_sizes(self):
         case = json.loads((GOLDENS / "text-llama" / "golden.json").read_text())["cases"][0]

@@ -66,7 +66,8 @@ void add_quantize(CLI::App& app, Run& run) {
           [options](const std::string& name) {
             options->format = name == "gguf" ? QuantizedFormat::gguf : QuantizedFormat::safetensors;
           },
-          "safetensors: a directory like the model's; gguf: a file for llama.cpp too, of text models")
+          "safetensors: a directory like the model's; gguf: a file for llama.cpp too, a vision tower in "
+          "mmproj-OUT beside it")
       ->check(CLI::IsMember({"safetensors", "gguf"}));
   command->add_option("--group", options->group, "Weights that share a scale: 32, 64 or 128; GGUF: 32")
       ->type_name("N")
