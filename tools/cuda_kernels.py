@@ -24,7 +24,7 @@ REGISTERS, WARPS, GRANULE = 65536, 64, 256
 def compile_kernels(arguments):
     source, arch, nvcc = arguments
     with tempfile.NamedTemporaryFile(suffix=".cubin") as out:
-        done = subprocess.run([nvcc, "-std=c++20", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin", "-I", str(ROOT),
+        done = subprocess.run([nvcc, "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin", "-I", str(ROOT),
                                str(source), "-o", out.name], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{source}: nvcc failed for sm_{arch}:\n{done.stderr}")
