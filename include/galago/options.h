@@ -59,7 +59,10 @@ struct EngineOptions {
   Precision precision = Precision::automatic;        ///< decoder and projector
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;
-  std::string device = "auto";  ///< "auto" or "cpu"
+  /// Keys and values may take this fraction, 0 to 1, of what is left of the memory when everything else has
+  /// its own. A context that nobody fixed gets shorter for it.
+  std::optional<double> kv_limit;
+  std::string device = "auto";  ///< "auto" or "cpu"; for plans also a card (known_device_names())
   int threads = 0;              ///< 0: one per core that the process may use
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)

@@ -7,20 +7,20 @@ namespace {
 
 /// Regions with memory of their own.
 std::array<Region, n_regions> regions_of(const RegionSizes& sizes) {
-  const auto make = [&](std::size_t i) { return Region::reserved(all_regions[i], sizes[i]); };
+  const auto make = [&](std::size_t i) { return Region::reserved(static_cast<RegionId>(i), sizes[i]); };
   return {make(0), make(1), make(2), make(3), make(4), make(5)};
 }
 
 }  // namespace
 
 Arena Arena::planning(RegionSet lasting) {
-  const auto make = [](std::size_t i) { return Region::planning(all_regions[i]); };
+  const auto make = [](std::size_t i) { return Region::planning(static_cast<RegionId>(i)); };
   Arena arena(Mode::plan, {make(0), make(1), make(2), make(3), make(4), make(5)});
   arena.used_.lasting = lasting;
   return arena;
 }
 
-Arena Arena::reserved(const Occupancy& planned) {
+Arena Arena::laid_out(const Occupancy& planned) {
   RegionSizes own = planned.regions();
   for (std::size_t i = 0; i < n_regions; ++i) own[i] = planned.lasting[i] ? own[i] : 0;
   Arena arena(Mode::run, regions_of(own));
@@ -34,7 +34,7 @@ Arena Arena::reserved(const Occupancy& planned) {
 Arena Arena::reserved(const RegionSizes& sizes) {
   Occupancy planned;
   planned.by_phase.fill(sizes);
-  return reserved(planned);
+  return laid_out(planned);
 }
 
 void Arena::lay_out(Stretch stretch) {
@@ -46,7 +46,7 @@ void Arena::lay_out(Stretch stretch) {
       regions_[i].release_to(0);
       continue;
     }
-    regions_[i] = Region::within(all_regions[i], rest.first(sizes[i]));
+    regions_[i] = Region::within(static_cast<RegionId>(i), rest.first(sizes[i]));
     rest = rest.subspan(sizes[i]);
   }
 }

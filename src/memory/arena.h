@@ -16,7 +16,7 @@ class Arena {
   /// Counts what the same code would take.
   static Arena planning(RegionSet lasting = lasting_by_default());
   /// Reserves what was counted, once. Throws Error{memory} when the system refuses.
-  static Arena reserved(const Occupancy& planned);
+  static Arena laid_out(const Occupancy& planned);
   /// Regions of these sizes in all phases.
   static Arena reserved(const RegionSizes& sizes);
 

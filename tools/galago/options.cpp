@@ -86,6 +86,11 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
        {"staged", TowerPlacement::staged}},
       "staged: the vision tower is loaded to encode pictures and then leaves its memory");
   command
+      .add_option_function<double>(
+          "--kv-limit", [&options](const double& limit) { options.kv_limit = limit; },
+          "Most of the memory that everything else leaves, 0 to 1, for keys and values")
+      ->type_name("X");
+  command
       .add_option("--stream-layers", options.streamed_layers,
                   "Layers of the decoder that are read from disk in every step")
       ->check(CLI::Range(0, 4096))
@@ -114,8 +119,8 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
           "--lora", [&options](const std::string& directory) { options.adapters = {directory}; },
           "A PEFT LoRA adapter of the decoder")
       ->type_name("DIR");
-  add_choice<std::string>(command, "--device", options.device, {{"auto", "auto"}, {"cpu", "cpu"}},
-                          "Where it runs");
+  command.add_option("--device", options.device, "Where it runs: auto or cpu; plan also takes a card's name")
+      ->type_name("DEVICE");
   command
       .add_option("--chat-format", options.chat_format,
                   "How conversations are written down, such as llava_v1 or chatml; default: the model's own")
