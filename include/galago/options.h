@@ -72,8 +72,11 @@ struct EngineOptions {
   Precision tower_precision = Precision::automatic;  ///< vision tower
   KvPrecision kv = KvPrecision::automatic;
   Compute compute = Compute::automatic;
+  /// Keys and values may take this fraction, 0 to 1, of what is left of the memory when everything else has
+  /// its own. A context that nobody fixed gets shorter for it.
+  std::optional<double> kv_limit;
   /// "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:N", or "cuda-emulated":
-  /// the CUDA kernels on the CPU, for tests.
+  /// the CUDA kernels on the CPU, for tests; for plans also a card (known_device_names()).
   std::string device = "auto";
   int threads = 0;  ///< 0: one per core that the process may use
   std::int64_t context =

@@ -72,6 +72,34 @@ struct Plan {
 /// `memory_limit` only, not against this machine. Throws Error{model, memory, usage}.
 Plan plan_model(const EngineOptions& options);
 
+/// Cards that EngineOptions::device may name for plan_model() and plan_what_if(), without having them. Their
+/// memory is the budget where `memory_limit` states none; they are planned with the CPU's operations.
+std::vector<std::string> known_device_names();
+
+/// One cell of a what-if table.
+struct WhatIfRow {
+  Precision precision = Precision::automatic;
+  PictureSize picture;       ///< 0x0: none
+  std::int64_t context = 0;  ///< tokens of prompt and answer
+  std::int64_t image_tokens = 0;
+  std::uint64_t peak_bytes = 0;
+  bool fits = false;               ///< in `memory_limit`, else in what the device has
+  double first_token_seconds = 0;  ///< at least: encode and prefill at the ceilings
+  double tokens_per_second = 0;    ///< at most: decoding at full context, at the ceilings
+};
+
+struct WhatIfAxes {
+  std::vector<Precision> precisions{Precision::fp32, Precision::fp16, Precision::int8, Precision::int4};
+  std::vector<PictureSize> pictures{{336, 336}, {672, 672}, {336, 1344}, {1344, 672}};
+  std::vector<std::int64_t> contexts{2048, 4096};  ///< those beyond the model's are left out
+};
+
+/// Plans the model at every combination, one request at a time. Throws as plan_model() does, but not for
+/// plans that do not fit.
+std::vector<WhatIfRow> plan_what_if(const EngineOptions& options, const WhatIfAxes& axes = {});
+std::string to_text(const std::vector<WhatIfRow>& rows);
+std::string to_json(const std::vector<WhatIfRow>& rows);
+
 /// Models that can be planned and measured without their files, in alphabetical order.
 std::vector<std::string> known_shape_names();
 

@@ -25,7 +25,7 @@ Arena Arena::planning(RegionSet lasting, DeviceMemory* device) {
   return arena;
 }
 
-Arena Arena::reserved(const Occupancy& planned, DeviceMemory* device) {
+Arena Arena::laid_out(const Occupancy& planned, DeviceMemory* device) {
   RegionSizes own = planned.regions();
   for (std::size_t i = 0; i < n_regions; ++i) own[i] = planned.lasting[i] ? own[i] : 0;
   if (device != nullptr) return on_device(planned, own, *device);
@@ -56,7 +56,7 @@ Arena Arena::on_device(const Occupancy& planned, const RegionSizes& own, DeviceM
 Arena Arena::reserved(const RegionSizes& sizes) {
   Occupancy planned;
   planned.by_phase.fill(sizes);
-  return reserved(planned);
+  return laid_out(planned);
 }
 
 void Arena::begin(const Occupancy& planned, std::span<std::byte> shared) {

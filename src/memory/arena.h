@@ -27,7 +27,7 @@ class Arena {
   static Arena planning(RegionSet lasting = lasting_by_default(), DeviceMemory* device = nullptr);
   /// Reserves what was counted, once. Throws Error{memory} when the system refuses. With a device, which
   /// outlives the arena, all regions but staging are one block of its memory.
-  static Arena reserved(const Occupancy& planned, DeviceMemory* device = nullptr);
+  static Arena laid_out(const Occupancy& planned, DeviceMemory* device = nullptr);
   /// Regions of these sizes in all phases.
   static Arena reserved(const RegionSizes& sizes);
 

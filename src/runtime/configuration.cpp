@@ -81,6 +81,11 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   configuration.tower_format = format_of(
       options.tower_precision == Precision::automatic ? options.precision : options.tower_precision);
   configuration.kv_format = kv_format_of(options);
+  if (options.kv_limit && !(*options.kv_limit > 0 && *options.kv_limit <= 1)) {
+    fail(ErrorCode::usage,
+         "the KV cache was limited to {} of the free memory, expected above 0 and at most 1",
+         *options.kv_limit);
+  }
   if (options.streamed_layers < 0 || options.streamed_layers > description.decoder.n_layers) {
     fail(ErrorCode::usage, "{} layers were to be streamed, the decoder has {}", options.streamed_layers,
          description.decoder.n_layers);

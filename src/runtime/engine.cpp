@@ -17,6 +17,7 @@
 #include "runtime/model_path.h"
 #include "runtime/model_tokenizer.h"
 #include "runtime/pictures.h"
+#include "runtime/plan_subject.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
 #include "runtime/shape_model.h"
@@ -38,16 +39,18 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
   return files;
 }
 
+enum class PlannedFor { this_machine, another_machine };
+
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.
 struct Prepared {
-  explicit Prepared(const EngineOptions& options)
+  explicit Prepared(const EngineOptions& options, PlannedFor machine = PlannedFor::this_machine)
       : before(runtime::process_memory()),
         files(open_files(options)),
         backend(runtime::open_backend(options)),
         settled(runtime::settle(files, options, demand(options), *backend, opening())) {
     settled.plan.chat_format = files.chat.format.name();
     settled.plan.notice = files.chat.notice;
-    runtime::check_machine(settled.plan, options);
+    if (machine == PlannedFor::this_machine) runtime::check_machine(settled.plan, options);
   }
 
   runtime::Demand demand(const EngineOptions& options) const {
@@ -72,11 +75,18 @@ struct Prepared {
 
 }  // namespace
 
-Plan plan_model(const EngineOptions& options) {
+Plan plan_model(const EngineOptions& asked) {
+  const runtime::KnownDevice* card = runtime::find_device(asked.device);
+  const EngineOptions options = runtime::options_on_device(asked);
+  const auto finish = [&](runtime::Settled& settled, backend::Backend& backend) {
+    runtime::time_phases(settled.plan, settled.rehearsal,
+                         card != nullptr ? card->ceilings : runtime::measure_ceilings(backend));
+    if (card != nullptr) settled.plan.device = runtime::describe_device(*card);
+    return settled.plan;
+  };
   if (options.shape.empty()) {
-    Prepared prepared(options);
-    runtime::time_phases(prepared.settled.plan, prepared.settled.rehearsal, *prepared.backend);
-    return prepared.settled.plan;
+    Prepared prepared(options, card != nullptr ? PlannedFor::another_machine : PlannedFor::this_machine);
+    return finish(prepared.settled, *prepared.backend);
   }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
   runtime::limit_tiles(options, model);
@@ -84,8 +94,13 @@ Plan plan_model(const EngineOptions& options) {
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};
   runtime::Settled settled = runtime::settle(model, options, demand, *backend);
-  runtime::time_phases(settled.plan, settled.rehearsal, *backend);
-  return settled.plan;
+  return finish(settled, *backend);
+}
+
+std::vector<std::string> known_device_names() {
+  std::vector<std::string> names;
+  for (const runtime::KnownDevice& device : runtime::known_devices()) names.push_back(device.name);
+  return names;
 }
 
 std::vector<std::string> known_shape_names() {
@@ -100,7 +115,7 @@ struct Engine::State {
         executor(
             prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
             *prepared.backend,
-            memory::Arena::reserved(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
+            memory::Arena::laid_out(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
         generation(prepared.files, executor) {}
 
   Prepared prepared;

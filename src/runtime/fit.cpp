@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/fail.h"
@@ -10,10 +12,45 @@
 namespace galago::runtime {
 namespace {
 
-Settled settle_on(const Blueprint& model, const Configuration& configuration, Rehearsal rehearsal,
+Settled settle_on(const Blueprint& model, const Configuration& configuration, const Rehearsal& rehearsal,
                   backend::Backend& backend) {
   Plan plan = describe_plan(model, configuration, backend, rehearsal);
-  return {configuration, std::move(rehearsal), std::move(plan)};
+  return {configuration, rehearsal, std::move(plan)};
+}
+
+Bytes kv_bytes(const Rehearsal& rehearsal) {
+  return rehearsal.regions[static_cast<std::size_t>(memory::RegionId::kv)];
+}
+
+/// The smallest budget that a plan fits in: its peak, or more where keys and values may have a part of the
+/// rest only.
+Bytes least_budget(const Rehearsal& rehearsal, const EngineOptions& options) {
+  const Bytes peak = rehearsal.peak_bytes();
+  if (!options.kv_limit) return peak;
+  const Bytes kv = kv_bytes(rehearsal);
+  const auto left_for_kv = static_cast<double>(kv) / *options.kv_limit;
+  return std::max(peak, peak - std::min(kv, peak) + static_cast<Bytes>(std::ceil(left_for_kv)));
+}
+
+/// Without a budget the machine's free memory counts: the configuration with as long a context as the limit
+/// allows, where it is not fixed.
+Configuration within_kv_limit(const Blueprint& model, const EngineOptions& options, const Demand& demand,
+                              const Configuration& asked, const Rehearsal& rehearsal) {
+  const Bytes available = available_memory();
+  if (!options.kv_limit || available == 0 || least_budget(rehearsal, options) <= available) return asked;
+  const Bytes others = rehearsal.peak_bytes() - std::min(kv_bytes(rehearsal), rehearsal.peak_bytes());
+  const double allowed = *options.kv_limit * static_cast<double>(available - std::min(others, available));
+  const auto page_bytes = static_cast<double>(kv_bytes(rehearsal)) / static_cast<double>(asked.n_pages());
+  EngineOptions shorter = options;
+  shorter.context = static_cast<std::int64_t>(allowed / page_bytes) * asked.page_tokens;
+  if (options.context == 0 && !options.workload && shorter.context > 0) {
+    return configure(shorter, model.description, demand);
+  }
+  fail(
+      ErrorCode::memory,
+      "keys and values of {} tokens take {} bytes, --kv-limit {} leaves them {:.0f} of the {} bytes that are "
+      "free",
+      asked.context, kv_bytes(rehearsal), *options.kv_limit, allowed, available);
 }
 
 }  // namespace
@@ -29,17 +66,19 @@ Settled settle(const Blueprint& model, const EngineOptions& options, const Deman
     rehearsal.outside = outside;
     return rehearsal;
   };
-  if (budget == 0) return settle_on(model, asked, plan_for(asked), backend);
-
+  if (budget == 0) {
+    const Configuration within = within_kv_limit(model, options, demand, asked, plan_for(asked));
+    return settle_on(model, within, plan_for(within), backend);
+  }
   std::vector<PlanCandidate> tried;
   std::size_t smallest = 0;
   for (const Configuration& candidate : fit_candidates(model, options, demand)) {
-    Rehearsal rehearsal = plan_for(candidate);
-    const Bytes peak = rehearsal.peak_bytes();
+    const Rehearsal rehearsal = plan_for(candidate);
+    const Bytes peak = least_budget(rehearsal, options);
     tried.push_back({describe_choice(candidate, model.description), peak, peak <= budget});
     if (peak < tried[smallest].peak_bytes) smallest = tried.size() - 1;
     if (peak > budget) continue;
-    Settled settled = settle_on(model, candidate, std::move(rehearsal), backend);
+    Settled settled = settle_on(model, candidate, rehearsal, backend);
     settled.plan.budget_bytes = budget;
     settled.plan.ladder = std::move(tried);
     return settled;

@@ -47,7 +47,7 @@ double best_rate(backend::Backend& backend, const Probe& probe, double work, dou
   };
   memory::Arena plan = memory::Arena::planning(memory::lasting_by_default(), backend.device_memory());
   lay_out(plan);
-  memory::Arena arena = memory::Arena::reserved(plan.occupancy(), backend.device_memory());
+  memory::Arena arena = memory::Arena::laid_out(plan.occupancy(), backend.device_memory());
   return work / lay_out(arena);
 }
 

@@ -14,9 +14,9 @@ using memory::RegionId;
 PhasePlan describe_phase(const Rehearsal& rehearsal, backend::Phase phase) {
   const backend::Cost total = rehearsal.ledger.total(phase);
   PhasePlan plan{std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
-  for (const Bytes bytes : rehearsal.memory.by_phase[static_cast<std::size_t>(phase)]) {
-    plan.region_bytes.push_back(bytes);
-  }
+  const memory::RegionSizes& sizes = rehearsal.memory.by_phase[static_cast<std::size_t>(phase)];
+  for (const RegionId id : memory::all_regions)
+    plan.region_bytes.push_back(sizes[static_cast<std::size_t>(id)]);
   const OutsideBytes& outside = rehearsal.outside;
   const Bytes decoding = phase == backend::Phase::load ? 0 : outside.decoding;
   plan.region_bytes.push_back(outside.runtime);
@@ -49,9 +49,9 @@ std::vector<RegionUse> region_uses(const memory::Arena& arena) {
   const memory::RegionSizes planned = arena.planned();
   const memory::RegionSizes high_water = arena.high_water();
   std::vector<RegionUse> uses;
-  for (std::size_t i = 0; i < memory::n_regions; ++i) {
-    const RegionId id = memory::all_regions[i];
-    uses.push_back({std::string(name_of(id)), planned[i], high_water[i], arena.region(id).used()});
+  for (const RegionId id : memory::all_regions) {
+    const auto at = static_cast<std::size_t>(id);
+    uses.push_back({std::string(name_of(id)), planned[at], high_water[at], arena.region(id).used()});
   }
   return uses;
 }
@@ -93,9 +93,9 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.choice = describe_choice(configuration, model.description);
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
-  for (std::size_t i = 0; i < memory::n_regions; ++i) {
-    const RegionId id = memory::all_regions[i];
-    plan.regions.push_back({std::string(name_of(id)), rehearsal.regions[i], std::string(purpose_of(id))});
+  for (const RegionId id : memory::all_regions) {
+    const Bytes bytes = rehearsal.regions[static_cast<std::size_t>(id)];
+    plan.regions.push_back({std::string(name_of(id)), bytes, std::string(purpose_of(id))});
   }
   const OutsideBytes& outside = rehearsal.outside;
   plan.regions.push_back(
@@ -111,8 +111,8 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   return plan;
 }
 
-void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backend) {
-  plan.ceilings = measure_ceilings(backend);
+void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& ceilings) {
+  plan.ceilings = ceilings;
   for (PhasePlan& phase : plan.phases) {
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {

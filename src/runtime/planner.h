@@ -45,8 +45,8 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
 Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
                    const Rehearsal& rehearsal);
 
-/// Measures the machine's ceilings and gives each phase its least time at them. Takes tens of MiB for a
-/// moment, so not for a process that then runs the model.
-void time_phases(Plan& plan, const Rehearsal& rehearsal, backend::Backend& backend);
+/// Gives each phase its least time at the ceilings. Measuring those takes tens of MiB for a moment, so it is
+/// not for a process that then runs the model.
+void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& ceilings);
 
 }  // namespace galago::runtime

@@ -21,7 +21,7 @@ using memory::RegionId;
 /// A backend with an arena to work in.
 struct Bench {
   std::unique_ptr<Backend> backend = make_cpu_backend(2);
-  Arena arena = Arena::reserved(memory::RegionSizes{0, 0, 0, 0, 4 << 20, 0});
+  Arena arena = Arena::reserved({0, 0, 4 << 20, 0});
   Queue queue{memory::Mode::run};
   Execution exec{arena, queue};
 

@@ -56,7 +56,7 @@ class Bench {
     };
     Arena plan = Arena::planning(memory::lasting_by_default(), backend_->device_memory());
     run(plan);
-    Arena arena = Arena::reserved(plan.occupancy(), backend_->device_memory());
+    Arena arena = Arena::laid_out(plan.occupancy(), backend_->device_memory());
     run(arena);
     EXPECT_EQ(arena.high_water(), plan.high_water());
     return result;
@@ -189,7 +189,7 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
     const auto backend = emulated::make_backend(0);
     memory::Occupancy planned;
     planned.by_phase[0][static_cast<std::size_t>(RegionId::activations)] = 4096;
-    Arena arena = Arena::reserved(planned, backend->device_memory());
+    Arena arena = Arena::laid_out(planned, backend->device_memory());
     Queue queue(memory::Mode::run);
     Execution exec{arena, queue};
     const Matrix x = arena.matrix(RegionId::activations, 4, 16);

@@ -45,7 +45,7 @@ TEST(Decoding, AllocatesNothing) {
       runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
   runtime::Executor executor(
       files.checkpoint, files.description, configuration, *backend,
-      memory::Arena::reserved(runtime::rehearse(files, configuration, *backend).memory));
+      memory::Arena::laid_out(runtime::rehearse(files, configuration, *backend).memory));
   const std::vector<backend::PageId> pages{0, 1, 2, 3};
 
   const std::int64_t before = n_allocations;

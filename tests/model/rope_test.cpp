@@ -69,7 +69,7 @@ TEST(Rope, DynamicIsPlainWithinTheTrainedLengthAndFollowsTheLengthBeyond) {
   EXPECT_FALSE(rope.same_frequencies(5000, 5000)) << "keys were stored while the base still grew";
 
   const auto backend = backend::make_cpu_backend(1);
-  memory::Arena arena = memory::Arena::reserved(memory::RegionSizes{});
+  memory::Arena arena = memory::Arena::reserved({});
   backend::Queue queue(memory::Mode::run);
   backend::Execution exec{arena, queue};
   std::vector<float> frequencies(8);

@@ -10,6 +10,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "checkpoint/scratch.h"
 #include "galago/galago.h"
+#include "runtime/known_devices.h"
 #include "runtime/machine.h"
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
@@ -104,6 +105,73 @@ TEST(FitSearch, SaysTheSmallestConfigurationAndTheMissingBytes) {
     options.memory_limit = std::stoull(what.substr(at + 6)) + (8 << 20);  // the process grew meanwhile
     EXPECT_NO_THROW(plan_model(options));
   }
+}
+
+TEST(KvLimit, MakesAFreeContextShorterAndIsKept) {
+  EngineOptions options = shape_options();
+  options.memory_limit = 16ULL << 30;
+  const Plan all = plan_model(options);
+  options.kv_limit = 0.25;
+  const Plan part = plan_model(options);
+  const auto kv_of = [](const Plan& plan) {
+    const auto is_it = [](const RegionPlan& region) { return region.name == "kv"; };
+    return std::find_if(plan.regions.begin(), plan.regions.end(), is_it)->bytes;
+  };
+  EXPECT_NE(all.choice, part.choice);
+  EXPECT_LE(static_cast<double>(kv_of(part)),
+            0.25 * static_cast<double>(options.memory_limit - part.peak_bytes + kv_of(part)));
+  for (const double limit : {0.0, -1.0, 1.5}) {
+    options.kv_limit = limit;
+    EXPECT_FALSE(test::error_of(ErrorCode::usage, [&] { plan_model(options); }).empty());
+  }
+}
+
+TEST(KvLimit, OfAFixedContextIsRefusedWithTheNumbers) {
+  EngineOptions options;
+  options.model = std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama";
+  options.context = 64;
+  options.kv_limit = 1e-9;
+  test::expect_says(test::error_of(ErrorCode::memory, [&] { plan_model(options); }), "--kv-limit");
+}
+
+TEST(KnownDevices, ArePlannedForWithoutHavingThem) {
+  EngineOptions options = shape_options();
+  options.workload = Workload{};
+  for (const std::string& name : known_device_names()) {
+    SCOPED_TRACE(name);
+    options.device = name;
+    const Plan plan = plan_model(options);
+    EXPECT_LE(plan.peak_bytes, plan.budget_bytes);
+    EXPECT_EQ(plan.device.substr(0, name.size()), name);
+    EXPECT_GT(plan.ceilings.flops_per_second, 1e13);
+  }
+  options.device = "rtx4090";
+  EXPECT_EQ(plan_model(options).ladder.size(), 1U) << "7B in FP16 fits in 24 GiB";
+  options.device = "no-such-card";
+  EXPECT_FALSE(test::error_of(ErrorCode::usage, [&] { plan_model(options); }).empty());
+}
+
+TEST(KnownDevices, AMistakeInTheirFileIsOurs) {
+  test::expect_says(test::error_of(ErrorCode::internal,
+                                   [] {
+                                     parse_devices({"devices.json", R"({"devices": [{}]})"});
+                                   }),
+                    "devices.json");
+}
+
+TEST(WhatIf, MoreTokensAndBitsTakeMoreAndFewerBitsAreFaster) {
+  EngineOptions options;
+  options.shape = "llava-1.5-7b";
+  options.device = "rtx4090";
+  const auto rows = plan_what_if(options);
+  ASSERT_EQ(rows.size(), 4U * 4 * 2);
+  EXPECT_FALSE(rows.front().fits) << "28 GB in 24";
+  EXPECT_TRUE(rows.back().fits);
+  for (std::size_t i = 0; i + 1 < rows.size(); i += 2) EXPECT_LT(rows[i].peak_bytes, rows[i + 1].peak_bytes);
+  EXPECT_EQ(rows[0].image_tokens, 576);
+  EXPECT_GT(rows.back().tokens_per_second, rows.front().tokens_per_second);
+  EXPECT_NE(to_text(rows).find("1344x672"), std::string::npos);
+  EXPECT_NE(to_json(rows).find("\"image_tokens\""), std::string::npos);
 }
 
 TEST(MemoryByHand, OfLlama7bIsWhatThePlannerSays) {

@@ -28,7 +28,7 @@ void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Con
   const auto backend = backend::make_cpu_backend(2);
   const runtime::Rehearsal plan = runtime::rehearse(files, configuration, *backend);
   runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
-                             memory::Arena::reserved(plan.memory));
+                             memory::Arena::laid_out(plan.memory));
   // The planned request for real: pages in order, ids of the first token, a black picture.
   std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
   for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<backend::PageId>(i);

@@ -104,7 +104,7 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
         configure(options, model.description, {0, largest_picture(model, std::nullopt)});
     const Rehearsal plan = rehearse(model, configuration, *backend);
     Executor executor(model.checkpoint, model.description, configuration, *backend,
-                      memory::Arena::reserved(plan.memory));
+                      memory::Arena::laid_out(plan.memory));
     run_request(executor);
     if (configuration.tower_staged) run_request(executor);
     const memory::Occupancy used = executor.arena().occupancy();

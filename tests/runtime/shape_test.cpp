@@ -119,7 +119,7 @@ TEST(Shapes, RunOnInventedWeightsInEveryPrecision) {
         runtime::configure(options, model.description, {0, runtime::largest_picture(model, std::nullopt)});
     const runtime::Rehearsal plan = runtime::rehearse(model, configuration, *backend);
     runtime::Executor executor(model.checkpoint, model.description, configuration, *backend,
-                               memory::Arena::reserved(plan.memory));
+                               memory::Arena::laid_out(plan.memory));
     executor.encode(configuration.picture.n_tiles, {});
     std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
     std::iota(pages.begin(), pages.end(), 0);

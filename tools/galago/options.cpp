@@ -104,6 +104,11 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
        {"staged", TowerPlacement::staged}},
       "staged: the vision tower is loaded to encode pictures and then leaves its memory");
   command
+      .add_option_function<double>(
+          "--kv-limit", [&options](const double& limit) { options.kv_limit = limit; },
+          "Most of the memory that everything else leaves, 0 to 1, for keys and values")
+      ->type_name("X");
+  command
       .add_option("--stream-layers", options.streamed_layers,
                   "Layers of the decoder that are read from disk in every step")
       ->check(CLI::Range(0, 4096))
@@ -134,8 +139,10 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->allow_extra_args(false)
       ->type_name("DIR");
   command
-      .add_option("--device", options.device,
-                  "Where it runs: auto, cpu, cuda, cuda:N, or cuda-emulated (for tests: slow, not a GPU)")
+      .add_option(
+          "--device", options.device,
+          "Where it runs: auto, cpu, cuda, cuda:N, or cuda-emulated (for tests: slow, not a GPU); plan also "
+          "takes a card's name")
       ->type_name("DEVICE");
   command
       .add_option("--chat-format", options.chat_format,

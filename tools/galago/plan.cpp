@@ -1,6 +1,7 @@
 // galago plan: what a model will use, before it is loaded.
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "command.h"
 #include "galago/plan.h"
@@ -16,9 +17,15 @@ struct PlanArguments {
   Workload workload{"Describe the picture.", 1, SamplingOptions().max_new_tokens};
   bool json = false;
   bool explain = false;
+  bool what_if = false;
 };
 
 int run_plan(PlanArguments& arguments) {
+  if (arguments.what_if) {
+    const std::vector<WhatIfRow> rows = plan_what_if(arguments.engine);
+    OutputFile().write(arguments.json ? to_json(rows) : to_text(rows));
+    return exit_done;
+  }
   arguments.engine.workload = arguments.workload;
   const Plan plan = plan_model(arguments.engine);
   tell_notice(plan);
@@ -60,6 +67,8 @@ void add_plan(CLI::App& app, Run& run) {
       ->type_name("N")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "As one JSON object (docs/plan.md)");
+  command->add_flag("--what-if", arguments->what_if,
+                    "A table over precisions, picture sizes and contexts: memory, speed, what fits");
   command
       ->add_flag("--explain", arguments->explain,
                  "All that was tried for --memory, from the best quality downwards")

@@ -84,7 +84,7 @@ Subject::Subject(const BenchOptions& options)
     fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
          options_.new_tokens, configuration_.context);
   }
-  rehearsal_ = std::move(settled.rehearsal);
+  rehearsal_ = settled.rehearsal;
   plan_ = std::move(settled.plan);
   check_machine(plan_, options_.engine);
 
@@ -112,7 +112,7 @@ void Subject::load() {
   executor_.reset();
   const Clock::time_point start = Clock::now();
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
-                    memory::Arena::reserved(rehearsal_.memory, backend_->device_memory()));
+                    memory::Arena::laid_out(rehearsal_.memory, backend_->device_memory()));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =

@@ -1,0 +1,47 @@
+#include "runtime/plan_subject.h"
+
+#include <fmt/format.h>
+
+#include "runtime/backend_choice.h"
+#include "runtime/machine.h"
+#include "runtime/model_path.h"
+#include "runtime/pictures.h"
+#include "runtime/shape_model.h"
+
+namespace galago::runtime {
+namespace {
+
+Blueprint blueprint_of(const EngineOptions& options) {
+  Blueprint model = options.shape.empty()
+                        ? draw_blueprint(checkpoint::open_checkpoint(model_path(options.model)))
+                        : model_of_shape(options.shape);
+  limit_tiles(options, model);
+  return model;
+}
+
+}  // namespace
+
+EngineOptions options_on_device(const EngineOptions& options) {
+  const KnownDevice* card = find_device(options.device);
+  if (card == nullptr) return options;
+  EngineOptions on_card = options;
+  on_card.device = "cpu";
+  if (on_card.memory_limit == 0) on_card.memory_limit = card->memory_bytes;
+  return on_card;
+}
+
+std::string describe_device(const KnownDevice& device) {
+  return fmt::format("{} ({:.1f} GiB, {:.0f} GB/s)", device.name,
+                     static_cast<double>(device.memory_bytes) / 0x1p30,
+                     device.ceilings.bytes_per_second / 1e9);
+}
+
+PlanSubject::PlanSubject(const EngineOptions& options)
+    : model(blueprint_of(options)), backend(open_backend(options_on_device(options))) {
+  const KnownDevice* card = find_device(options.device);
+  ceilings = card != nullptr ? card->ceilings : measure_ceilings(*backend);
+  memory_bytes = card != nullptr ? card->memory_bytes : available_memory();
+  if (options.memory_limit > 0) memory_bytes = options.memory_limit;
+}
+
+}  // namespace galago::runtime

@@ -1,0 +1,31 @@
+// What a plan is made for: a model without its tokenizer, and a device, this machine's or a known card.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "galago/options.h"
+#include "galago/plan.h"
+#include "runtime/known_devices.h"
+#include "runtime/model_files.h"
+
+namespace galago::runtime {
+
+/// The options as they are planned: a card's name is replaced by the CPU, whose operations stand for the
+/// card's, and its memory is the budget where none is given.
+EngineOptions options_on_device(const EngineOptions& options);
+
+/// "rtx4090 (24.0 GiB, 1008 GB/s)"
+std::string describe_device(const KnownDevice& device);
+
+struct PlanSubject {
+  explicit PlanSubject(const EngineOptions& options);
+
+  Blueprint model;
+  std::unique_ptr<backend::Backend> backend;
+  MachineCeilings ceilings;
+  Bytes memory_bytes = 0;  ///< the budget, or what the device has
+};
+
+}  // namespace galago::runtime
