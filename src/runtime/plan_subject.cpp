@@ -12,9 +12,11 @@ namespace galago::runtime {
 namespace {
 
 Blueprint blueprint_of(const EngineOptions& options) {
-  Blueprint model = options.shape.empty()
-                        ? draw_blueprint(checkpoint::open_checkpoint(model_path(options.model)))
-                        : model_of_shape(options.shape);
+  const auto from_files = [&] {
+    const auto path = model_path(options.model, options.mmproj);
+    return draw_blueprint(checkpoint::open_checkpoint(path.model, path.projector));
+  };
+  Blueprint model = options.shape.empty() ? from_files() : model_of_shape(options.shape);
   limit_tiles(options, model);
   return model;
 }
