@@ -52,6 +52,31 @@ GALAGO_INLINE Dot add_scaled(const Products& products, float scale, const Dot& t
   return add_scaled(products, scale, scale, to);
 }
 
+/// What a chunk's quants become in a panel: 32 unsigned bytes in the order of k.
+/// Quants of 8 bits are made unsigned by adding 128.
+template <int bits>
+struct PanelQuants;
+template <>
+struct PanelQuants<4> {
+  GALAGO_INLINE std::uint8_t at(const std::uint8_t* p, int i) { return i < 16 ? p[i] & 15 : p[i - 16] >> 4; }
+};
+template <>
+struct PanelQuants<8> {
+  GALAGO_INLINE std::uint8_t at(const std::uint8_t* p, int i) { return p[i] ^ 128; }
+};
+
+inline constexpr std::int64_t transposed_rows = width;
+/// to: quad q of row j at q * to_stride + 4 * j, for the chunks of up to `width` rows; missing rows are 0.
+template <class Quants>
+void transpose_quads(const std::uint8_t* rows, std::int64_t row_bytes, std::int64_t n_rows, std::uint8_t* to,
+                     std::int64_t to_stride) {
+  for (int j = 0; j < width; ++j) {
+    for (int i = 0; i < 32; ++i) {
+      to[i / 4 * to_stride + 4 * j + i % 4] = j < n_rows ? Quants::at(rows + j * row_bytes, i) : 0;
+    }
+  }
+}
+
 /// Four bytes for each of `width` columns; or the sum of each column.
 struct Quads {
   std::uint8_t v[width][4];
@@ -72,7 +97,7 @@ GALAGO_INLINE Quads broadcast_quad(std::int32_t x) {
 GALAGO_INLINE QuadSums zero_quads() {
   return {};
 }
-inline constexpr int plane_bits = 8;
+inline constexpr int panel_bits = 8;
 GALAGO_INLINE QuadSums accumulate(QuadSums sums, const Quads& w, const Quads& x) {
   for (int i = 0; i < width; ++i) {
     for (int j = 0; j < 4; ++j) sums.v[i] += w.v[i][j] * static_cast<std::int8_t>(x.v[i][j]);

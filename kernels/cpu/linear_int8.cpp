@@ -145,58 +145,41 @@ void dot(const Linear& op, const void* weights, std::int64_t row, std::int64_t c
 /// A panel of weight rows for a block of k, laid out for quads of k.
 template <int bits, int parts>
 struct PackedPanel {
-  static constexpr int planes = bits > plane_bits ? bits / plane_bits : 1;
-
-  std::uint8_t* quants;  // [chunk][plane][quad of 8][panel][4], the upper plane first
+  std::uint8_t* quants;  // [chunk][quad of 8][panel][4]
   float* scales;         // [part][panel]
   float* offsets;        // [part][panel]
 
   explicit PackedPanel(float* memory)
       : quants(reinterpret_cast<std::uint8_t*>(memory)),
-        scales(memory + block_chunks * planes * chunk * panel / 4),
+        scales(memory + block_chunks * chunk * panel / 4),
         offsets(scales + block_chunks * parts * panel) {
-    static_assert(block_chunks * (planes * chunk / 4 + 2 * parts) <= depth_block);
+    static_assert(block_chunks * (chunk / 4 + 2 * parts) <= depth_block);
   }
 
-  /// The bytes of a chunk in the order of k, plane by plane.
-  static void unpack(const std::uint8_t* p, std::uint8_t* to) {
-    if constexpr (bits == 4) {
-      for (int i = 0; i < 16; ++i) {
-        to[i] = p[i] & 15;
-        to[16 + i] = p[i] >> 4;
-      }
-    } else if constexpr (planes == 1) {
-      for (int i = 0; i < 32; ++i) to[i] = p[i] ^ 128;
-    } else {
-      for (int i = 0; i < 32; ++i) {
-        to[i] = static_cast<std::uint8_t>(p[i] ^ 128) >> 4;
-        to[32 + i] = p[i] & 15;
-      }
-    }
-  }
-
-  void pack_row(const GroupValues<bits, parts>& values, const std::uint8_t* row, std::int64_t j,
-                std::int64_t first_part, std::int64_t n_parts) const {
-    const std::int64_t n_chunks = (n_parts + parts - 1) / parts;
+  void pack_numbers(const GroupValues<bits, parts>& values, const std::uint8_t* row, std::int64_t j,
+                    std::int64_t first_part, std::int64_t n_parts) const {
     for (std::int64_t i = 0; i < n_parts; ++i) {
       const float scale = values.scale(row, first_part + i);
       scales[i * panel + j] = scale;
       // Quants of 8 bits are made unsigned by adding 128.
       offsets[i * panel + j] = values.offset(row, first_part + i, scale) - (bits == 8 ? 128 * scale : 0);
     }
-    if (n_parts < n_chunks * parts) scales[n_parts * panel + j] = offsets[n_parts * panel + j] = 0;
-    const std::uint8_t* from = row + first_part / parts * (bits * chunk / 8);
+    if (n_parts % parts != 0) scales[n_parts * panel + j] = offsets[n_parts * panel + j] = 0;
+  }
+
+  /// Quants of the rows [j, j + n_rows), n_rows up to transposed_rows and the first at `row`; missing ones
+  /// are 0.
+  void pack_quants(const std::uint8_t* row, std::int64_t row_bytes, std::int64_t j, std::int64_t n_rows,
+                   std::int64_t n_chunks) const {
+    constexpr std::int64_t chunk_bytes = bits * chunk / 8;
     for (std::int64_t i = 0; i < n_chunks; ++i) {
-      std::uint8_t bytes[planes * chunk];
-      unpack(from + i * (bits * chunk / 8), bytes);
-      std::uint8_t* to = quants + (i * planes * 8 * panel + j) * 4;
-      for (int quad = 0; quad < planes * 8; ++quad) memcpy(to + quad * panel * 4, bytes + quad * 4, 4);
+      std::uint8_t* to = quants + (i * 8 * panel + j) * 4;
+      transpose_quads<PanelQuants<bits>>(row + i * chunk_bytes, row_bytes, n_rows, to, panel * 4);
     }
   }
 
-  void clear_row(std::int64_t j, std::int64_t n_chunks) const {
+  void clear_numbers(std::int64_t j, std::int64_t n_chunks) const {
     for (std::int64_t i = 0; i < n_chunks * parts; ++i) scales[i * panel + j] = offsets[i * panel + j] = 0;
-    for (std::int64_t i = 0; i < n_chunks * planes * 8; ++i) memset(quants + (i * panel + j) * 4, 0, 4);
   }
 };
 
@@ -204,34 +187,23 @@ struct PackedPanel {
 template <int bits, int parts, int rows>
 void multiply_tile(const Int8Rows& x, std::int64_t row, std::int64_t first, std::int64_t n_chunks,
                    const PackedPanel<bits, parts>& packed, float* sums) {
-  using Panel = PackedPanel<bits, parts>;
   constexpr int quads = 8 / parts;
   const std::int64_t x_chunks = x.stride / chunk;
   const std::int8_t* quants = x.quants + row * x.stride + first * chunk;
   for (std::int64_t at = 0; at < n_chunks * parts; ++at) {
-    Vec values[rows][2];
-    for (int plane = 0; plane < Panel::planes; ++plane) {
-      decltype(zero_quads()) products[rows][2];
-      for (auto& pair : products) pair[0] = pair[1] = zero_quads();
-      const std::uint8_t* w =
-          packed.quants + ((at / parts * Panel::planes + plane) * 8 + at % parts * quads) * panel * 4;
-      const std::int8_t* left = quants + at * (chunk / parts);
-      for (int quad = 0; quad < quads; ++quad) {
-        const Quads w0 = load_quads(w + quad * panel * 4);
-        const Quads w1 = load_quads(w + (quad * panel + width) * 4);
-        for (int i = 0; i < rows; ++i) {
-          std::int32_t four;
-          memcpy(&four, left + i * x.stride + quad * 4, 4);
-          const Quads value = broadcast_quad(four);
-          products[i][0] = accumulate(products[i][0], w0, value);
-          products[i][1] = accumulate(products[i][1], w1, value);
-        }
-      }
+    decltype(zero_quads()) products[rows][2];
+    for (auto& pair : products) pair[0] = pair[1] = zero_quads();
+    const std::uint8_t* w = packed.quants + (at / parts * 8 + at % parts * quads) * panel * 4;
+    const std::int8_t* left = quants + at * (chunk / parts);
+    for (int quad = 0; quad < quads; ++quad) {
+      const Quads w0 = load_quads(w + quad * panel * 4);
+      const Quads w1 = load_quads(w + (quad * panel + width) * 4);
       for (int i = 0; i < rows; ++i) {
-        for (int half = 0; half < 2; ++half) {
-          const Vec whole = to_floats(products[i][half]);
-          values[i][half] = plane == 0 ? whole : fma(values[i][half], set1(1 << plane_bits), whole);
-        }
+        std::int32_t four;
+        memcpy(&four, left + i * x.stride + quad * 4, 4);
+        const Quads value = broadcast_quad(four);
+        products[i][0] = accumulate(products[i][0], w0, value);
+        products[i][1] = accumulate(products[i][1], w1, value);
       }
     }
     for (int half = 0; half < 2; ++half) {
@@ -241,7 +213,7 @@ void multiply_tile(const Int8Rows& x, std::int64_t row, std::int64_t first, std:
         const Vec x_scale = set1(x.scales[(row + i) * x_chunks + first + at / parts]);
         const Vec x_sum = set1(x.sums[((row + i) * x_chunks + first) * parts + at]);
         float* to = sums + i * panel + half * width;
-        store(to, fma(offset, x_sum, fma(mul(scale, x_scale), values[i][half], load(to))));
+        store(to, fma(offset, x_sum, fma(mul(scale, x_scale), to_floats(products[i][half]), load(to))));
       }
     }
   }
@@ -253,13 +225,20 @@ void multiply(const Linear& op, const void* weights, const PanelPart& part, floa
   const GroupValues<bits, parts> values(*op.grouped);
   const std::int64_t first = part.first / chunk;
   const std::int64_t n_chunks = (part.depth + chunk - 1) / chunk;
+  const std::int64_t row_bytes = op.grouped->row_bytes;
+  const auto* first_row = static_cast<const std::uint8_t*>(weights) + part.column * row_bytes;
   for (std::int64_t j = 0; j < panel; ++j) {
-    if (j >= part.n_columns) {
-      packed.clear_row(j, n_chunks);
-      continue;
+    if (j < part.n_columns) {
+      packed.pack_numbers(values, first_row + j * row_bytes, j, first * parts, parts_of<parts>(part.depth));
+    } else {
+      packed.clear_numbers(j, n_chunks);
     }
-    const auto* row = static_cast<const std::uint8_t*>(weights) + (part.column + j) * op.grouped->row_bytes;
-    packed.pack_row(values, row, j, first * parts, parts_of<parts>(part.depth));
+  }
+  const std::uint8_t* quants = first_row + first * (bits * chunk / 8);
+  for (std::int64_t j = 0; j < panel; j += transposed_rows) {
+    const std::int64_t left = part.n_columns > j ? part.n_columns - j : 0;
+    packed.pack_quants(quants + j * row_bytes, row_bytes, j, left < transposed_rows ? left : transposed_rows,
+                       n_chunks);
   }
   constexpr int rows = 4;
   std::int64_t i = 0;
@@ -272,8 +251,12 @@ void multiply(const Linear& op, const void* weights, const PanelPart& part, floa
 }
 
 template <int bits, int parts>
-WeightRows rows_of() {
-  return {multiply<bits, parts>, dot<bits, parts>};
+WeightRows rows_of(const GroupedRows& format) {
+  if constexpr (bits <= panel_bits) {
+    return {multiply<bits, parts>, dot<bits, parts>};
+  } else {
+    return {grouped_rows(format).multiply, dot<bits, parts>};
+  }
 }
 
 /// Largest magnitude of a chunk; not finite if an element is not.
@@ -314,8 +297,8 @@ void quantise_chunk(const float* x, std::int64_t sum_length, std::int8_t* quants
 }  // namespace
 
 WeightRows int8_rows(const GroupedRows& format) {
-  if (format.bits == 4) return format.group == 16 ? rows_of<4, 2>() : rows_of<4, 1>();
-  return format.group == 16 ? rows_of<8, 2>() : rows_of<8, 1>();
+  if (format.bits == 4) return format.group == 16 ? rows_of<4, 2>(format) : rows_of<4, 1>(format);
+  return format.group == 16 ? rows_of<8, 2>(format) : rows_of<8, 1>(format);
 }
 
 void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,

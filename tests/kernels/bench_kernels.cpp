@@ -149,25 +149,35 @@ void bench_linear(const KernelTable& table, const Ceilings& ceilings, Element el
   }
 }
 
-/// One row with grouped weights [n, k] read from `memory`, beyond every cache.
-void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Grouped& format,
-                   const std::vector<std::uint64_t>& memory) {
-  const std::int64_t n = 4096, k = 4096;
+/// Grouped weights [n, k] read from `memory`; one row: beyond every cache. `int8`: x is rounded to int8,
+/// which is part of the time.
+void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Grouped& format, std::int64_t m,
+                   bool int8, const std::vector<std::uint64_t>& memory) {
+  const std::int64_t n = m == 1 ? 4096 : 1024, k = n;
   const Bytes weight_bytes = static_cast<Bytes>(n) * WeightFormat(format).row_bytes(k);
-  const std::size_t n_copies = memory.size() * 8 / weight_bytes;
-  const auto x = random_floats(static_cast<std::size_t>(k), 1);
-  std::vector<float> y(static_cast<std::size_t>(n));
+  const std::size_t n_copies = m == 1 ? memory.size() * 8 / weight_bytes : 1;
+  const auto x = random_floats(static_cast<std::size_t>(m * k), 1);
+  std::vector<float> y(static_cast<std::size_t>(m * n));
   std::vector<float> scratch(kernels::linear_scratch_floats);
+  std::vector<std::int8_t> quants(static_cast<std::size_t>(m * k));
+  std::vector<float> scales(static_cast<std::size_t>(m * k / 32)), sums(scales.size());
+  const kernels::Int8Rows rows{quants.data(), k, scales.data(), sums.data(), 32};
   const kernels::GroupedRows grouped = backend::rows_of(format, k);
   std::size_t copy = 0;
   const Timing timing = measure([&] {
     const auto* w = reinterpret_cast<const char*>(memory.data()) + copy++ % n_copies * weight_bytes;
-    table.linear({x.data(), k, w, nullptr, Element::f32, 1, n, k, nullptr, Activation::none, nullptr, 0,
-                  y.data(), n, &grouped},
+    if (int8) table.quantise(x.data(), k, k, rows, 0, m);
+    table.linear({x.data(), k, w, nullptr, Element::f32, m, n, k, nullptr, Activation::none, nullptr, 0,
+                  y.data(), n, &grouped, int8 ? &rows : nullptr},
                  0, n, scratch.data());
   });
-  print(fmt::format("{} linear {}, m 1, n {}, k {}", table.name, describe(format), n, k), timing,
-        static_cast<double>(weight_bytes), ceilings.bytes, "GB/s");
+  const std::string what = fmt::format("{} linear {}, {}m {}, n {}, k {}", table.name, describe(format),
+                                       int8 ? "x in int8, " : "", m, n, k);
+  if (m == 1) {
+    print(what, timing, static_cast<double>(weight_bytes), ceilings.bytes, "GB/s");
+  } else {
+    print(what, timing, 2.0 * static_cast<double>(m * n * k), ceilings.operations, "GFLOP/s");
+  }
 }
 
 /// One head of one picture of 577 tokens.
@@ -259,7 +269,12 @@ void bench_all() {
           Grouped{4, 32, DType::f16, GroupOffset::minimum},
           Grouped{4, 128, DType::f16, GroupOffset::zero_point},
           Grouped{4, 64, DType::f32, GroupOffset::none, Codebook::nf4}}) {
-      bench_grouped(*table, ceilings, format, memory);
+      for (const std::int64_t m : {1, 16, 576}) {
+        bench_grouped(*table, ceilings, format, m, false, memory);
+        if (kernels::multiplies_int8(backend::rows_of(format, 32))) {
+          bench_grouped(*table, ceilings, format, m, true, memory);
+        }
+      }
     }
     bench_tile(*table, ceilings);
     bench_decode(*table, ceilings, memory);

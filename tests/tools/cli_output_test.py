@@ -150,7 +150,9 @@ class Output(CliTest):
 class Plan(CliTest):
     def test_json(self):
         plan = json.loads(self.galago("plan", "-m", MODEL, "--json").stdout)
-        self.assertEqual(plan["peak_bytes"], sum(region["bytes"] for region in plan["regions"]))
+        # Regions that are never needed at once share memory.
+        self.assertEqual(plan["peak_bytes"], max(phase["peak_bytes"] for phase in plan["phases"]))
+        self.assertLessEqual(plan["peak_bytes"], sum(region["bytes"] for region in plan["regions"]))
 
     def test_memory_used_is_memory_planned_in_every_region(self):
         plan = json.loads(self.galago("plan", "-m", MODEL, "--json").stdout)
@@ -160,7 +162,7 @@ class Plan(CliTest):
             self.assertEqual(planned, used, name)
         self.assertEqual({name: int(planned) for name, planned, _ in told},
                          {region["name"]: region["bytes"] for region in plan["regions"]
-                          if region["name"] != "runtime"})  # not the arena's: the program itself
+                          if region["name"] not in ("runtime", "decoding")})  # not the arena's
 
 
 if __name__ == "__main__":
