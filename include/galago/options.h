@@ -19,9 +19,9 @@ enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 /// (docs/formats.md).
 enum class KvPrecision { automatic, fp32, fp16, int8, int4 };
 
-/// What products with weights of 4 or 8 bits compute in on a CPU. `automatic`: activations are rounded to
-/// int8 in groups of 32 (docs/benchmarks/quantisation.md has what that costs). `fp32`: weights are widened,
-/// exact to rounding, and slower. Other weights: always FP32.
+/// What products with weights of 4 bits compute in on a CPU. `automatic`: activations are rounded to int8 in
+/// groups of 32 (docs/benchmarks/quantisation.md has what that costs). `fp32`: weights are widened, exact to
+/// rounding, and slower. Other weights: always FP32.
 enum class Compute { automatic, fp32 };
 
 /// Whether the vision tower stays in memory. `staged`: it is loaded to encode a request's pictures, and its

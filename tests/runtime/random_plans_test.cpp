@@ -40,7 +40,7 @@ EngineOptions random_options(Choice& choose, const model::Description& descripti
   EngineOptions options;
   options.precision = static_cast<Precision>(choose.number(0, 5));
   options.tower_precision = static_cast<Precision>(choose.number(0, 5));
-  options.kv = static_cast<KvPrecision>(choose.number(0, 2));
+  options.kv = static_cast<KvPrecision>(choose.number(0, 4));
   options.context = choose.number(1, 80);
   options.prefill_chunk = choose.number(1, 100);
   options.tile_batch = choose.number(0, 5);
@@ -92,18 +92,20 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
     models.push_back(
         draw_blueprint(checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / folder)));
   }
-  const auto backend = backend::make_cpu_backend(2);
+  const auto exact = backend::make_cpu_backend(2);
+  const auto rounding = backend::make_cpu_backend(2, backend::QuantisedProducts::int8);
   Choice choose(20261121);
   for (int i = 0; i < n_configurations && !::testing::Test::HasFailure(); ++i) {
     Blueprint& model = models[static_cast<std::size_t>(choose.number(0, std::ssize(models) - 1))];
     const EngineOptions options = random_options(choose, model.description);
     SCOPED_TRACE(model.checkpoint.directory.string() + ": " + describe(options));
+    backend::Backend& backend = choose.yes() ? *exact : *rounding;
     const std::optional<vision::ImageProcessing> unlimited = model.image;
     limit_tiles(options, model);
     const Configuration configuration =
         configure(options, model.description, {0, largest_picture(model, std::nullopt)});
-    const Rehearsal plan = rehearse(model, configuration, *backend);
-    Executor executor(model.checkpoint, model.description, configuration, *backend,
+    const Rehearsal plan = rehearse(model, configuration, backend);
+    Executor executor(model.checkpoint, model.description, configuration, backend,
                       memory::Arena::laid_out(plan.memory));
     run_request(executor);
     if (configuration.tower_staged) run_request(executor);

@@ -89,7 +89,7 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
              "Weights of the vision tower");
   add_choice<Compute>(command, "--compute", options.compute,
                       {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
-                      "Products with quantised weights: auto rounds activations to int8, fp32 is exact");
+                      "Products with weights of 4 bits: auto rounds activations to int8, fp32 is exact");
   add_choice<KvPrecision>(command, "--kv", options.kv,
                           {{"auto", KvPrecision::automatic},
                            {"fp32", KvPrecision::fp32},

@@ -7,7 +7,7 @@
 
 namespace galago::backend {
 
-/// What products with quantised weights (of 4 or 8 bits) compute in. Other weights: always FP32.
+/// What products with weights of 4 bits compute in. Other weights: always FP32.
 enum class QuantisedProducts {
   fp32,  ///< weights are widened: exact to rounding
   int8,  ///< activations are rounded to int8 in groups of 32: several times faster

@@ -56,7 +56,9 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
   kernels::Int8Rows int8{};
-  if (op.grouped != nullptr && products_ == QuantisedProducts::int8 && kernels::multiplies_int8(grouped)) {
+  // Weights of 8 bits are chosen for their accuracy, which rounding activations would cost.
+  if (op.grouped != nullptr && products_ == QuantisedProducts::int8 && grouped.bits == 4 &&
+      kernels::multiplies_int8(grouped)) {
     int8 = take_int8_rows(exec, grouped, op.m, op.k);
     op.int8 = &int8;
   }
