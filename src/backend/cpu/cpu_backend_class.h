@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/kernel_formats.h"
+#include "backend/op_costs.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 
@@ -78,18 +79,5 @@ class CpuBackend final : public Backend {
   const QuantisedProducts products_;
   ThreadPool pool_;
 };
-
-/// The values of a weight that is kept in FP32; null in plan mode.
-inline const float* floats(const Weight& weight) {
-  return static_cast<const float*>(weight.data);
-}
-
-inline Bytes bytes_of(const Matrix& matrix) {
-  return static_cast<Bytes>(matrix.rows * matrix.cols) * sizeof(float);
-}
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 }  // namespace galago::backend

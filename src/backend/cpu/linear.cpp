@@ -2,47 +2,18 @@
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
+
 void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                         const Matrix& y) {
-  Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};
-  if (epilogue.residual.rows > 0) cost.bytes_read += bytes_of(epilogue.residual);
-  const kernels::Linear op{.x = x.data,
-                           .x_stride = x.stride,
-                           .w = w.data,
-                           .up = nullptr,
-                           .element = element_of(w.format.dtype()),
-                           .m = x.rows,
-                           .n = y.cols,
-                           .k = x.cols,
-                           .bias = floats(epilogue.bias),
-                           .activation = activation_of(epilogue.activation),
-                           .residual = epilogue.residual.rows > 0 ? epilogue.residual.data : nullptr,
-                           .residual_stride = epilogue.residual.stride,
-                           .y = y.data,
-                           .y_stride = y.stride};
-  submit_linear(exec, Op::linear, cost, op, w);
+  kernels::Linear op = product_of(x, w, y);
+  set_epilogue(op, epilogue);
+  submit_linear(exec, Op::linear, costs::linear(x, w, epilogue, y), op, w);
 }
 
 void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
                               const Matrix& y) {
-  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + gate_up.bytes(),
-                  bytes_of(y)};
-  const std::byte* gate = static_cast<const std::byte*>(gate_up.data);
-  const kernels::Linear op{.x = x.data,
-                           .x_stride = x.stride,
-                           .w = gate,
-                           .up = gate == nullptr ? nullptr : gate + gate_up.bytes() / 2,
-                           .element = element_of(gate_up.format.dtype()),
-                           .m = x.rows,
-                           .n = y.cols,
-                           .k = x.cols,
-                           .bias = nullptr,
-                           .activation = activation_of(activation),
-                           .residual = nullptr,
-                           .residual_stride = 0,
-                           .y = y.data,
-                           .y_stride = y.stride};
-  submit_linear(exec, Op::gated_linear, cost, op, gate_up);
+  submit_linear(exec, Op::gated_linear, costs::gated_linear(x, gate_up, y),
+                gated_product_of(x, gate_up, activation, y), gate_up);
 }
 
 void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op,
@@ -96,7 +67,6 @@ kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Gro
   return rows;
 }
 
-/// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
 std::int64_t CpuBackend::column_grain(std::int64_t n) const {
   const std::int64_t pieces = 4 * pool_.n_threads();
   return std::max<std::int64_t>(1, ceil_div(ceil_div(n, pieces), kernels::linear_column_grain)) *

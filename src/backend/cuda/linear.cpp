@@ -71,37 +71,24 @@ void CudaBackend::multiply(const Matrix& x, const Weight& w, const ProductScratc
 void CudaBackend::multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y) {
   kernels::GroupedRows grouped{};
   if (w.format.is_grouped()) grouped = backend::rows_of(w.format.grouped(), w.cols());
-  const bool has_residual = epilogue.residual.rows > 0;
   for (std::int64_t first = 0; first < x.rows; first += kernels_of_device::max_gemv_rows) {
     const std::int64_t count = std::min(kernels_of_device::max_gemv_rows, x.rows - first);
-    const kernels::Linear op{.x = x.row(first),
-                             .x_stride = x.stride,
-                             .w = w.data,
-                             .up = nullptr,
-                             .element = element_of(w.format.dtype()),
-                             .m = count,
-                             .n = y.cols,
-                             .k = x.cols,
-                             .bias = floats(epilogue.bias),
-                             .activation = activation_of(epilogue.activation),
-                             .residual = has_residual ? epilogue.residual.row(first) : nullptr,
-                             .residual_stride = epilogue.residual.stride,
-                             .y = y.row(first),
-                             .y_stride = y.stride,
-                             .grouped = w.format.is_grouped() ? &grouped : nullptr};
+    Epilogue part = epilogue;
+    if (part.residual.rows > 0) part.residual = part.residual.slice_rows(first, count);
+    kernels::Linear op = product_of(x.slice_rows(first, count), w, y.slice_rows(first, count));
+    set_epilogue(op, part);
+    if (w.format.is_grouped()) op.grouped = &grouped;
     device_.check(kernels_of_device::gemv(device_.stream(), op), "linear");
   }
 }
 
 void CudaBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                          const Matrix& y) {
-  Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};
   const bool has_residual = epilogue.residual.rows > 0;
-  if (has_residual) cost.bytes_read += bytes_of(epilogue.residual);
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const ProductScratch scratch = product_scratch(exec, w, 0);
   if (x.rows == 0) return;
-  exec.queue.submit(Op::linear, cost, [&] {
+  exec.queue.submit(Op::linear, costs::linear(x, w, epilogue, y), [&] {
     // A product can add to what is there, but not after an activation.
     const bool in_place = has_residual && epilogue.residual.data == y.data;
     if (x.rows <= kernels_of_device::max_gemv_rows || (in_place && epilogue.activation != Activation::none)) {
@@ -123,31 +110,16 @@ void CudaBackend::linear(Execution& exec, const Matrix& x, const Weight& w, cons
 
 void CudaBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
                                const Matrix& y) {
-  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + gate_up.bytes(),
-                  bytes_of(y)};
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const ProductScratch scratch = product_scratch(exec, gate_up, x.rows);
   if (x.rows == 0) return;
-  exec.queue.submit(Op::gated_linear, cost, [&] {
+  exec.queue.submit(Op::gated_linear, costs::gated_linear(x, gate_up, y), [&] {
     if (x.rows <= kernels_of_device::max_gemv_rows) {
       kernels::GroupedRows grouped{};
       const bool is_grouped = gate_up.format.is_grouped();
       if (is_grouped) grouped = backend::rows_of(gate_up.format.grouped(), gate_up.cols());
-      const kernels::Linear op{.x = x.data,
-                               .x_stride = x.stride,
-                               .w = gate_up.data,
-                               .up = row_at(gate_up, gate_up.rows() / 2),
-                               .element = element_of(gate_up.format.dtype()),
-                               .m = x.rows,
-                               .n = y.cols,
-                               .k = x.cols,
-                               .bias = nullptr,
-                               .activation = activation_of(activation),
-                               .residual = nullptr,
-                               .residual_stride = 0,
-                               .y = y.data,
-                               .y_stride = y.stride,
-                               .grouped = is_grouped ? &grouped : nullptr};
+      kernels::Linear op = gated_product_of(x, gate_up, activation, y);
+      if (is_grouped) op.grouped = &grouped;
       return device_.check(kernels_of_device::gemv(device_.stream(), op), "gated_linear");
     }
     for (std::int64_t first = 0; first < x.rows; first += product_rows) {
@@ -162,8 +134,7 @@ void CudaBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& g
 }
 
 void CudaBackend::gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) {
-  const Cost cost{8.0 * static_cast<double>(y.rows * y.cols), bytes_of(x), bytes_of(y)};
-  exec.queue.submit(Op::gated_linear, cost, [&] {
+  exec.queue.submit(Op::gated_linear, costs::gate(x, y), [&] {
     device_.check(
         kernels_of_device::gate(device_.stream(), rows_of(x), activation_of(activation), rows_of(y)), "gate");
   });
@@ -172,8 +143,7 @@ void CudaBackend::gate(Execution& exec, const Matrix& x, Activation activation, 
 void CudaBackend::add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors,
                                const Matrix& scratch, const Matrix& y) {
   linear(exec, x, factors.a, {}, scratch);
-  const Cost cost{static_cast<double>(scratch.rows * scratch.cols), bytes_of(scratch), bytes_of(scratch)};
-  exec.queue.submit(Op::linear, cost, [&] {
+  exec.queue.submit(Op::linear, costs::scale(scratch), [&] {
     device_.check(kernels_of_device::scale_rows(device_.stream(), rows_of(scratch), factors.scale),
                   "add_low_rank");
   });
