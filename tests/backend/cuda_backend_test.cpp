@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <string>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_backend.h"
+#include "checkpoint/scratch.h"
 #include "galago/galago.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
@@ -118,17 +118,6 @@ TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
   }
 }
 
-std::string message_of(const std::function<void()>& call, ErrorCode expected) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), expected) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
-}
-
 EngineOptions options_for(const char* folder) {
   EngineOptions options;
   options.model = goldens / folder;
@@ -174,7 +163,8 @@ TEST(CudaBackend, UsesWhatWasPlannedAndNoMore) {
 TEST(CudaBackend, TooLittleDeviceMemorySaysWhatIsFreeAndNeeded) {
   const std::size_t before = simt::device_memory();
   simt::set_device_memory(64 << 10);
-  const std::string message = message_of([] { Engine engine(options_for("text-llama")); }, ErrorCode::memory);
+  const std::string message =
+      test::error_of(ErrorCode::memory, [] { Engine engine(options_for("text-llama")); });
   simt::set_device_memory(before);
   EXPECT_NE(message.find("has 65536 of 65536 bytes free"), std::string::npos) << message;
   EXPECT_NE(message.find("are needed"), std::string::npos) << message;
@@ -195,14 +185,12 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
     const Matrix x = arena.matrix(RegionId::activations, 4, 16);
     const Matrix beyond{x.data, 4, 1 << 20, 1 << 20};
     backend->rms_norm(exec, beyond, {x.data, DType::f32, {1 << 20}}, 1e-5F, beyond);
-    const std::string message = message_of([&] { backend->finish(); }, ErrorCode::internal);
+    const std::string message = test::error_of(ErrorCode::internal, [&] { backend->finish(); });
     EXPECT_NE(message.find("failed in the work up to rms_norm: kernel rms_norm, block"), std::string::npos)
         << message;
-    message_of(
-        [&] {
-          backend->rms_norm(exec, x, {x.data, DType::f32, {16}}, 1e-5F, x);
-        },
-        ErrorCode::internal);
+    test::error_of(ErrorCode::internal, [&] {
+      backend->rms_norm(exec, x, {x.data, DType::f32, {16}}, 1e-5F, x);
+    });
   }
   options.device = "cpu";
   Engine engine(options);
@@ -214,10 +202,10 @@ TEST(CudaBackend, DevicesThatAreNotThereAreRefusedInOneSentence) {
   EngineOptions options = options_for("text-llama");
   for (const char* device : {"cuda:-1", "cuda:x", "tpu", "cuda:99999999999"}) {
     options.device = device;
-    message_of([&] { Engine engine(options); }, ErrorCode::usage);
+    test::error_of(ErrorCode::usage, [&] { Engine engine(options); });
   }
   options.device = "cuda:250";
-  message_of([&] { Engine engine(options); }, ErrorCode::usage);
+  test::error_of(ErrorCode::usage, [&] { Engine engine(options); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <string>
 
+#include "checkpoint/scratch.h"
 #include "galago/galago.h"
 #include "support/golden.h"
 
@@ -324,17 +325,6 @@ TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
   EXPECT_GT(other.timing.encode_seconds, 0);
 }
 
-std::string message_of(const std::function<void()>& call, ErrorCode expected) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), expected) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
-}
-
 TEST(Generation, RequestsChooseAmongAdapters) {
   const std::string folder = "llava-1.5-lora";
   if (!std::filesystem::exists(goldens / folder)) GTEST_SKIP() << folder << " is not there";
@@ -351,7 +341,7 @@ TEST(Generation, RequestsChooseAmongAdapters) {
   EXPECT_EQ(find(engine.trace(request), "generated_ids")->integers,
             integers(golden.tensor("wide.generated_ids")));
   request.adapter = "other";
-  EXPECT_NE(message_of([&] { engine.trace(request); }, ErrorCode::usage).find("llava-1.5-lora"),
+  EXPECT_NE(test::error_of(ErrorCode::usage, [&] { engine.trace(request); }).find("llava-1.5-lora"),
             std::string::npos);
 }
 
@@ -380,13 +370,13 @@ TEST(Generation, PromptsThatCannotBeAreRefusedAndTheEngineGoesOn) {
   Request request;
   request.sampling.max_new_tokens = 2;
   request.messages = {{Role::user, std::string(500, 'x'), {}}};
-  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("context of 40"),
+  EXPECT_NE(test::error_of(ErrorCode::input, [&] { engine.generate(request); }).find("context of 40"),
             std::string::npos);
   request.messages = {{Role::user, "<image> <image>", {load_image(goldens / "images/square.png")}}};
-  message_of([&] { engine.generate(request); }, ErrorCode::input);
+  test::error_of(ErrorCode::input, [&] { engine.generate(request); });
   request.messages = {{Role::user, "Hi", {}}};
   request.sampling.temperature = -1;
-  message_of([&] { engine.generate(request); }, ErrorCode::usage);
+  test::error_of(ErrorCode::usage, [&] { engine.generate(request); });
   request.sampling.temperature = 0;
   EXPECT_NO_THROW(engine.generate(request));
 }
@@ -395,7 +385,7 @@ TEST(Generation, TextModelsRefusePictures) {
   Engine engine(options_for("text-llama"));
   Request request;
   request.messages = {{Role::user, "Hi", {load_image(goldens / "images/square.png")}}};
-  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("cannot see"),
+  EXPECT_NE(test::error_of(ErrorCode::input, [&] { engine.generate(request); }).find("cannot see"),
             std::string::npos);
 }
 
