@@ -117,6 +117,10 @@ inline constexpr std::int64_t max_attend_head_size = 256;
 /// Attention of many rows, a block of queries at a time (arXiv:2307.08691).
 cudaError_t attend_many(cudaStream_t stream, const Attend& op);
 
+/// The same on tensor cores, for dense keys and pages of FP16: queries, keys, values and weights are rounded
+/// to FP16, sums are FP32. Needs sm_80.
+cudaError_t attend_tensor(cudaStream_t stream, const Attend& op);
+
 /// Attention of few rows over pages, positions split over `n_splits` blocks (flash decoding). `partials` has
 /// decode_partial_floats() floats.
 cudaError_t attend_few(cudaStream_t stream, const Attend& op, std::int64_t n_splits, float* partials);

@@ -80,7 +80,7 @@ class Bench {
 TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
   const Grouped int4{4, 32, DType::f16, GroupOffset::minimum, Codebook::none};
   Bench cpu(make_cpu_backend(1));
-  Bench cuda(emulated::make_backend(0));
+  Bench cuda(emulated::make_backend(0, CudaProducts::fp32));
   for (const WeightFormat& format :
        {WeightFormat(DType::f32), WeightFormat(DType::f16), WeightFormat(DType::bf16), WeightFormat(int4)}) {
     for (const std::int64_t rows : {1, 8, 9, 700}) {
@@ -186,7 +186,7 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
   request.messages = {{Role::user, "Hi", {}}};
   request.sampling.max_new_tokens = 2;
   {
-    const auto backend = emulated::make_backend(0);
+    const auto backend = emulated::make_backend(0, CudaProducts::fp32);
     memory::Occupancy planned;
     planned.by_phase[0][static_cast<std::size_t>(RegionId::activations)] = 4096;
     Arena arena = Arena::laid_out(planned, backend->device_memory());

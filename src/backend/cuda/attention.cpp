@@ -92,7 +92,9 @@ void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k,
                                        .tile_rows = tokens_per_tile,
                                        .first_position = 0,
                                        .window = 0};
-    device_.check(kernels_of_device::attend_many(device_.stream(), op), "attend_tile");
+    device_.check(tensor_cores_ ? kernels_of_device::attend_tensor(device_.stream(), op)
+                                : kernels_of_device::attend_many(device_.stream(), op),
+                  "attend_tile");
   });
 }
 
@@ -129,7 +131,13 @@ void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const
                                          .tile_rows = 0,
                                          .first_position = rows.first_position,
                                          .window = heads.window};
-      device_.check(is_few ? kernels_of_device::attend_few(device_.stream(), op, n_shares, partials)
+      if (is_few) {
+        return device_.check(kernels_of_device::attend_few(device_.stream(), op, n_shares, partials),
+                             "attend_pages");
+      }
+      // Who keeps keys and values in FP32 wants them so.
+      const bool narrow = tensor_cores_ && op.paged.element == kernels::Element::f16;
+      device_.check(narrow ? kernels_of_device::attend_tensor(device_.stream(), op)
                            : kernels_of_device::attend_many(device_.stream(), op),
                     "attend_pages");
     });

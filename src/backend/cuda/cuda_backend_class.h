@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "backend/backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/device.h"
 #include "backend/kernel_formats.h"
 #include "kernels/cuda/kernels.h"
@@ -15,7 +16,9 @@ namespace kernels_of_device = galago::kernels::GALAGO_DEVICE_SPACE;
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device) : device_(device) {}
+  CudaBackend(int device, CudaProducts products)
+      : device_(device),
+        tensor_cores_(products == CudaProducts::tensor_cores && device_.has_tensor_cores()) {}
 
   std::string name() const override;
   std::string description() const override;
@@ -72,6 +75,7 @@ class CudaBackend final : public Backend {
   std::int64_t shares_of(const SequenceRows& rows, const Heads& heads) const;
 
   Device device_;
+  bool tensor_cores_;
 };
 
 inline kernels_of_device::Rows rows_of(const Matrix& matrix) {

@@ -21,21 +21,32 @@ struct Shape {
   std::int64_t n_heads, n_kv_heads, head_size;
 };
 
+/// What tensor cores are given: FP16.
+std::vector<float> rounded(std::vector<float> values) {
+  for (float& value : values) value = f16_to_f32(f32_to_f16(value));
+  return values;
+}
+/// Values are at most 1, and weights, whose sum is 1, are rounded to 11 bits, exponents and sums to 24.
+constexpr double weights_bound = 0x1p-11 + 2e-5;
+
+/// Which kernel, where positions are not split into shares.
+enum class Way { many, tensor };
+
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
 class CudaAttention : public CudaKernelTest {
  protected:
-  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the two kernels.
+  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the kernels.
   void check_pages(const Shape& shape, std::int64_t first, std::int64_t n_rows, std::int64_t window,
-                   Element element, std::int64_t n_splits) {
-    const std::int64_t page_tokens = 16;
+                   Element element, std::int64_t n_splits, Way way = Way::many,
+                   std::int64_t page_tokens = 16) {
     const std::int64_t length = first + n_rows;
     const std::int64_t kv = shape.n_kv_heads * shape.head_size;
     auto k = random_floats(count(length * kv), 1);
     auto v = random_floats(count(length * kv), 2);
-    const auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
+    auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
 
     const std::int64_t n_pages = (length + page_tokens - 1) / page_tokens;
     std::vector<std::int32_t> table(count(n_pages));
@@ -51,9 +62,10 @@ class CudaAttention : public CudaKernelTest {
                         shape.head_size, paged),
               cudaSuccess);
     if (element == Element::f16) {
-      for (float& value : k) value = f16_to_f32(f32_to_f16(value));
-      for (float& value : v) value = f16_to_f32(f32_to_f16(value));
+      k = rounded(k);
+      v = rounded(v);
     }
+    if (way == Way::tensor) q = rounded(q);
 
     const std::int64_t width = shape.n_heads * shape.head_size;
     Attend op{};
@@ -68,7 +80,9 @@ class CudaAttention : public CudaKernelTest {
     op.window = window;
     const DeviceArray<float> partials(count(
         decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
-    ASSERT_EQ(n_splits > 0 ? attend_few(stream, op, n_splits, partials.data()) : attend_many(stream, op),
+    ASSERT_EQ(n_splits > 0         ? attend_few(stream, op, n_splits, partials.data())
+              : way == Way::tensor ? attend_tensor(stream, op)
+                                   : attend_many(stream, op),
               cudaSuccess);
     const std::vector<float> result = out.read(stream);
     for (std::int64_t row = 0; row < n_rows; ++row) {
@@ -81,8 +95,43 @@ class CudaAttention : public CudaKernelTest {
             q.data() + at, k.data() + start * kv + column, v.data() + start * kv + column, kv, limit - start,
             shape.head_size, 0.3F);
         for (std::int64_t d = 0; d < shape.head_size; ++d) {
-          ASSERT_NEAR(result[count(at + d)], expected[count(d)], 1e-5)
+          ASSERT_NEAR(result[count(at + d)], expected[count(d)], way == Way::tensor ? weights_bound : 1e-5)
               << "row " << row << " head " << head << " element " << d;
+        }
+      }
+    }
+  }
+
+  /// Two pictures' tiles, bidirectional.
+  void check_tiles(const Shape& shape, std::int64_t tokens, Way way) {
+    const std::int64_t n_tiles = 2;
+    const std::int64_t width = shape.n_heads * shape.head_size;
+    auto qkv = random_floats(count(n_tiles * tokens * 3 * width), 4);
+    const DeviceArray<float> device(qkv, stream);
+    if (way == Way::tensor) qkv = rounded(qkv);
+    const DeviceArray<float> out(count(n_tiles * tokens * width));
+    Attend op{};
+    op.q = {device.data(), n_tiles * tokens, width, 3 * width};
+    op.out = {out.data(), n_tiles * tokens, width, width};
+    op.k = device.data() + width;
+    op.v = device.data() + 2 * width;
+    op.kv_stride = 3 * width;
+    op.n_heads = op.n_kv_heads = shape.n_heads;
+    op.head_size = shape.head_size;
+    op.scale = 0.25F;
+    op.tile_rows = tokens;
+    ASSERT_EQ(way == Way::tensor ? attend_tensor(stream, op) : attend_many(stream, op), cudaSuccess);
+    const std::vector<float> result = out.read(stream);
+    for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
+      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+        const float* tile = qkv.data() + row / tokens * tokens * 3 * width + head * shape.head_size;
+        const std::vector<double> expected =
+            kernels::reference::attend(qkv.data() + row * 3 * width + head * shape.head_size, tile + width,
+                                       tile + 2 * width, 3 * width, tokens, shape.head_size, 0.25F);
+        for (std::int64_t d = 0; d < shape.head_size; ++d) {
+          ASSERT_NEAR(result[count(row * width + head * shape.head_size + d)], expected[count(d)],
+                      way == Way::tensor ? weights_bound : 1e-5)
+              << "head size " << shape.head_size << " tokens " << tokens << " row " << row;
         }
       }
     }
@@ -93,35 +142,8 @@ TEST_F(CudaAttention, TilesOfAnySizeBothWays) {
   for (const Shape& shape :
        {Shape{1, 1, 16}, Shape{3, 3, 20}, Shape{2, 2, 64}, Shape{1, 1, 80}, Shape{1, 1, 136}}) {
     for (const std::int64_t tokens : {1, 5, 17, 50}) {
-      const std::int64_t n_tiles = 2;
-      const std::int64_t width = shape.n_heads * shape.head_size;
-      const auto qkv = random_floats(count(n_tiles * tokens * 3 * width), 4);
-      const DeviceArray<float> device(qkv, stream);
-      const DeviceArray<float> out(count(n_tiles * tokens * width));
-      Attend op{};
-      op.q = {device.data(), n_tiles * tokens, width, 3 * width};
-      op.out = {out.data(), n_tiles * tokens, width, width};
-      op.k = device.data() + width;
-      op.v = device.data() + 2 * width;
-      op.kv_stride = 3 * width;
-      op.n_heads = op.n_kv_heads = shape.n_heads;
-      op.head_size = shape.head_size;
-      op.scale = 0.25F;
-      op.tile_rows = tokens;
-      ASSERT_EQ(attend_many(stream, op), cudaSuccess);
-      const std::vector<float> result = out.read(stream);
-      for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
-        for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-          const float* tile = qkv.data() + row / tokens * tokens * 3 * width + head * shape.head_size;
-          const std::vector<double> expected =
-              kernels::reference::attend(qkv.data() + row * 3 * width + head * shape.head_size, tile + width,
-                                         tile + 2 * width, 3 * width, tokens, shape.head_size, 0.25F);
-          for (std::int64_t d = 0; d < shape.head_size; ++d) {
-            ASSERT_NEAR(result[count(row * width + head * shape.head_size + d)], expected[count(d)], 1e-5)
-                << "head size " << shape.head_size << " tokens " << tokens << " row " << row;
-          }
-        }
-      }
+      check_tiles(shape, tokens, Way::many);
+      if (tokens != 5) check_tiles(shape, tokens == 50 ? 130 : tokens, Way::tensor);
     }
   }
 }
@@ -136,6 +158,17 @@ TEST_F(CudaAttention, ManyRowsOverPages) {
     check_pages(shape, 30, 9, 0, Element::f32, 0);
     check_pages(shape, 37, 6, 5, Element::f16, 0);
   }
+}
+
+TEST_F(CudaAttention, ManyRowsOverPagesOnTensorCores) {
+  for (const Shape& shape : groups) {
+    SCOPED_TRACE(shape.head_size);
+    check_pages(shape, 0, 1, 0, Element::f16, 0, Way::tensor);
+    check_pages(shape, 0, 70, 0, Element::f16, 0, Way::tensor);
+    check_pages(shape, 99, 9, 0, Element::f16, 0, Way::tensor, 8);
+    check_pages(shape, 140, 6, 5, Element::f16, 0, Way::tensor, 12);  // whole tiles before the window
+  }
+  check_pages({2, 1, 20}, 50, 20, 30, Element::f16, 0, Way::tensor);
 }
 
 TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
