@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/attention.cuh"
-#include "kernels/cuda/tensor_core.cuh"
+#include "kernels/cuda/quants.cuh"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 
@@ -43,36 +43,64 @@ struct FloatRows {
   }
 };
 
-/// Pages of FP16 whose rows begin at multiples of 16 bytes, and which hold a power of two of positions.
+/// Pages of FP16 whose rows begin at multiples of 16 bytes.
 struct HalfPages {
   static constexpr int pieces_at_once = 8;
   Global<const Half> base;
-  Global<const std::int32_t> pages;
+  PageTable table;
   std::int64_t page_stride, values_at;
-  int head_size, page_tokens, page_shift;
+  int head_size;
 
   static bool fits(const Attend& op) {
-    return op.head_size % piece_halves == 0 && op.paged.page_stride % 16 == 0 && is_aligned(op.paged.base) &&
-           (op.paged.page_tokens & (op.paged.page_tokens - 1)) == 0;
+    return op.head_size % piece_halves == 0 && op.paged.page_stride % 16 == 0 && is_aligned(op.paged.base);
   }
   __device__ __forceinline__ HalfPages(const Attend& op, std::int64_t /*first_row*/, std::int64_t kv_head)
       : base(Global<const Half>(static_cast<const Half*>(op.paged.base)) +
              kv_head * op.paged.page_tokens * op.head_size),
-        pages(op.paged.pages),
+        table(op.paged),
         page_stride(op.paged.page_stride / static_cast<std::int64_t>(sizeof(Half))),
         values_at(op.n_kv_heads * op.paged.page_tokens * op.head_size),
-        head_size(static_cast<int>(op.head_size)),
-        page_tokens(static_cast<int>(op.paged.page_tokens)),
-        page_shift(floor_log2(static_cast<unsigned>(op.paged.page_tokens))) {}
+        head_size(static_cast<int>(op.head_size)) {}
 
   template <bool values>
   __device__ __forceinline__ void copy(int position, bool present, int d, const Shared<Half>& to) const {
     const bool wanted = present && d < head_size;
     // Where nothing is wanted any address will do.
     const std::int64_t place =
-        wanted ? pages[position >> page_shift] * page_stride + (position & (page_tokens - 1)) * head_size + d
-               : 0;
+        wanted ? table.page(position) * page_stride + table.within(position) * head_size + d : 0;
     copy_async(to, base + (values ? place + values_at : place), wanted ? 16 : 0);
+  }
+};
+
+/// Pages of quants; eight neighbours lie in eight bytes, of 4 bits in either half of them.
+template <int bits>
+struct QuantPages {
+  static constexpr int pieces_at_once = 4;
+  GroupedPages pages;
+  int head_size;
+
+  __device__ __forceinline__ QuantPages(const Attend& op, std::int64_t /*first_row*/, std::int64_t kv_head)
+      : pages(op, kv_head), head_size(static_cast<int>(op.head_size)) {}
+
+  template <bool values>
+  __device__ __forceinline__ void copy(int position, bool present, int d, const Shared<Half>& to) const {
+    Words4 piece{};
+    if (present && d < head_size) {
+      const Global<const std::uint8_t> row = pages.row<values>(position);
+      auto words = load_vector<Words2>(row, bits == 8 ? d : d / 32 * 16 + d % 16);
+      const std::uint32_t scales = pages.scales(row, d / 32);
+      const PairScale by = pair_scale<bits>(pages.has_minima ? GroupOffset::minimum : GroupOffset::none,
+                                            scales & 0xffffU, scales >> 16);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const std::uint32_t bytes =
+            bits == 8 ? words.words[i] ^ 0x80808080U : words.words[i] >> (d % 32 < 16 ? 0 : 4) & 0x0f0f0f0fU;
+        const Words2 four = scale_bytes(bytes, by);
+        piece.words[2 * i] = four.words[0];
+        piece.words[2 * i + 1] = four.words[1];
+      }
+    }
+    store_vector(to, 0, piece);
   }
 };
 

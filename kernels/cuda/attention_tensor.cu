@@ -350,6 +350,8 @@ cudaError_t attend_tensor(cudaStream_t stream, const Attend& op) {
     return FloatRows::fits(op) ? launch_source<FloatRows>(stream, op)
                                : launch_source<AnyKeys<DenseKeys>>(stream, op);
   }
+  if (op.paged.grouped.bits == 8) return launch_source<QuantPages<8>>(stream, op);
+  if (op.paged.grouped.bits == 4) return launch_source<QuantPages<4>>(stream, op);
   return HalfPages::fits(op) ? launch_source<HalfPages>(stream, op)
                              : launch_source<AnyKeys<PageKeys<Half>>>(stream, op);
 }

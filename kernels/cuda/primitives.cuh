@@ -34,6 +34,9 @@ struct alignas(16) Float4 {
 struct alignas(16) Words4 {
   std::uint32_t words[4];
 };
+struct alignas(8) Words2 {
+  std::uint32_t words[2];
+};
 
 inline constexpr int warp_lanes = 32;
 

@@ -82,7 +82,7 @@ __device__ __forceinline__ void load_transposed(std::uint32_t (&words)[4], const
 /// Begins to copy 16 bytes, both sides at multiples of 16: the first n_bytes from `from`, the others are 0.
 template <class T>
 __device__ __forceinline__ void copy_async(T* to, const void* from, int n_bytes) {
-  GALAGO_SINCE_SM80("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+  GALAGO_SINCE_SM80("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
                     :
                     : "r"(shared_address(to)), "l"(from), "r"(n_bytes)
                     : "memory");
@@ -108,6 +108,36 @@ __device__ __forceinline__ std::uint32_t pack_halves(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&both);
 #endif
 }
+/// Bytes 0 and 1 of a word, or 2 and 3, as FP16 numbers that are 1024 higher: exact, and without conversions.
+template <int first>
+__device__ __forceinline__ std::uint32_t halves_of_bytes(std::uint32_t word) {
+#if defined(GALAGO_SIMT)
+  const std::uint32_t bytes = word >> 8 * first;
+  return 0x64006400U | (bytes & 0xffU) | (bytes >> 8 & 0xffU) << 16;
+#else
+  return __byte_perm(word, 0x64646464U, first == 0 ? 0x4140 : 0x4342);
+#endif
+}
+
+/// (a - b) * scale + offset of two FP16 numbers each.
+__device__ __forceinline__ std::uint32_t scale_halves(std::uint32_t a, std::uint32_t b, std::uint32_t scale,
+                                                      std::uint32_t offset) {
+#if defined(GALAGO_SIMT)
+  const auto one = [&](unsigned shift) {
+    const auto number = [shift](std::uint32_t pair) {
+      return widen(Half{static_cast<std::uint16_t>(pair >> shift)});
+    };
+    const float difference = widen(narrow_half(number(a) - number(b)));
+    return static_cast<std::uint32_t>(narrow_half(difference * number(scale) + number(offset)).bits) << shift;
+  };
+  return one(0) | one(16);
+#else
+  const auto pair = [](const std::uint32_t& word) { return *reinterpret_cast<const __half2*>(&word); };
+  const __half2 result = __hfma2(__hsub2(pair(a), pair(b)), pair(scale), pair(offset));
+  return *reinterpret_cast<const std::uint32_t*>(&result);
+#endif
+}
+
 /// The same, numbers beyond FP16's becoming its largest.
 __device__ __forceinline__ std::uint32_t pack_saturated(float low, float high) {
   constexpr float largest = 65504.0F;

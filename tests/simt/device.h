@@ -13,6 +13,7 @@
 #include "simt/shared_memory.h"
 
 #define __global__ static
+#define __host__
 #define __device__ inline
 #define __forceinline__
 #define __launch_bounds__(...)

@@ -69,6 +69,9 @@ class CudaBackend final : public Backend {
   ProductScratch product_scratch(Execution& exec, const Weight& w, std::int64_t gated_rows);
   /// At most product_rows rows: y = x w^T, or y += x w^T.
   void multiply(const Matrix& x, const Weight& w, const ProductScratch& scratch, bool add, const Matrix& y);
+  /// On tensor cores in one pass over the weights; false where there are too many rows, or the device or the
+  /// weights' format are not for it.
+  bool multiply_some(const kernels::Linear& op, const ProductScratch& scratch, std::string_view what);
   void multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y);
   /// The page table of a sequence's rows on the device.
   const std::int32_t* bring_pages(const SequenceRows& rows, std::int32_t* to);
