@@ -12,9 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # Kernel -> threads of a block (the sources' launch bounds).
-THREADS = {"gemv_kernel": 128, "attend_many_kernel": 128, "attend_few_kernel": 128, "join_shares_kernel": 128}
+THREADS = dict.fromkeys(["gemv_kernel", "attend_many_kernel", "attend_few_kernel", "attend_tensor_kernel",
+                         "linear_tensor_kernel", "join_shares_kernel"], 128)
 OTHERS = 256
-HOT = ["gemv_kernel", "attend_many_kernel", "attend_few_kernel", "norm_kernel", "dequantise_kernel", "narrow_kernel"]
+HOT = ["gemv_kernel", "attend_many_kernel", "attend_few_kernel", "attend_tensor_kernel", "linear_tensor_kernel",
+       "norm_kernel", "dequantise_kernel", "narrow_kernel"]
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")

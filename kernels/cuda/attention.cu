@@ -184,6 +184,7 @@ cudaError_t launch_runs(cudaStream_t stream, const Attend& op) {
 cudaError_t attend_many(cudaStream_t stream, const Attend& op) {
   if (op.q.rows == 0) return cudaSuccess;
   if (op.k != nullptr) return launch_runs<DenseKeys>(stream, op);
+  if (op.paged.grouped.bits != 0) return launch_runs<QuantKeys>(stream, op);
   return op.paged.element == Element::f32 ? launch_runs<PageKeys<float>>(stream, op)
                                           : launch_runs<PageKeys<Half>>(stream, op);
 }

@@ -22,6 +22,57 @@ struct DenseKeys {
   __device__ __forceinline__ float value(std::int64_t place, std::int64_t d) const { return v[place + d]; }
 };
 
+/// Which page a position is in.
+struct PageTable {
+  Global<const std::int32_t> pages;
+  int tokens, shift;  // positions of a page; as a power of two, or -1
+
+  __device__ __forceinline__ explicit PageTable(const PagedKeys& paged)
+      : pages(paged.pages), tokens(static_cast<int>(paged.page_tokens)), shift(-1) {
+    if ((tokens & (tokens - 1)) == 0) shift = floor_log2(static_cast<unsigned>(tokens));
+  }
+  __device__ __forceinline__ std::int64_t page(int position) const {
+    return pages[shift >= 0 ? position >> shift : position / tokens];
+  }
+  __device__ __forceinline__ int within(int position) const {
+    return shift >= 0 ? position & (tokens - 1) : position % tokens;
+  }
+};
+
+/// Pages of grouped rows: groups of 32, FP16 scales, minima or none.
+struct GroupedPages {
+  Global<const std::uint8_t> base;
+  PageTable table;
+  std::int64_t page_stride, values_at, row_bytes, scales_at, offsets_at;
+  int n_groups;
+  bool has_minima;
+
+  __device__ __forceinline__ GroupedPages(const Attend& op, std::int64_t kv_head)
+      : base(Global<const std::uint8_t>(static_cast<const std::uint8_t*>(op.paged.base)) +
+             kv_head * op.paged.page_tokens * op.paged.grouped.row_bytes),
+        table(op.paged),
+        page_stride(op.paged.page_stride),
+        values_at(op.n_kv_heads * op.paged.page_tokens * op.paged.grouped.row_bytes),
+        row_bytes(op.paged.grouped.row_bytes),
+        scales_at(op.paged.grouped.scales_at),
+        offsets_at(op.paged.grouped.offsets_at),
+        n_groups(static_cast<int>((op.head_size + 31) / 32)),
+        has_minima(op.paged.grouped.offset == GroupOffset::minimum) {}
+
+  template <bool values>
+  __device__ __forceinline__ Global<const std::uint8_t> row(int position) const {
+    return base + (table.page(position) * page_stride + table.within(position) * row_bytes +
+                   (values ? values_at : 0));
+  }
+  /// A group's scale, and its minimum in the high half.
+  __device__ __forceinline__ std::uint32_t scales(const Global<const std::uint8_t>& row, int group) const {
+    const int at = group < n_groups ? group : n_groups - 1;
+    const std::uint32_t scale = memory_as<const std::uint16_t>(row + scales_at)[at];
+    if (!has_minima) return scale;
+    return scale | static_cast<std::uint32_t>(memory_as<const std::uint16_t>(row + offsets_at)[at]) << 16;
+  }
+};
+
 /// Keys and values in pages, in T.
 template <class T>
 struct PageKeys {
@@ -46,6 +97,37 @@ struct PageKeys {
   }
   __device__ __forceinline__ float value(std::int64_t place, std::int64_t d) const {
     return widen(base[place + values_at + d]);
+  }
+};
+
+/// Grouped rows in pages, element by element.
+struct QuantKeys {
+  GroupedPages pages;
+  std::int64_t head_size;
+  int bits;
+
+  __device__ __forceinline__ QuantKeys(const Attend& op, std::int64_t /*first_row*/, std::int64_t kv_head)
+      : pages(op, kv_head), head_size(op.head_size), bits(op.paged.grouped.bits) {}
+
+  __device__ __forceinline__ std::int64_t place(std::int64_t position) const { return position; }
+  __device__ __forceinline__ float key(std::int64_t place, std::int64_t d) const {
+    return element(pages.row<false>(static_cast<int>(place)), static_cast<int>(d));
+  }
+  __device__ __forceinline__ float value(std::int64_t place, std::int64_t d) const {
+    return element(pages.row<true>(static_cast<int>(place)), static_cast<int>(d));
+  }
+
+ private:
+  __device__ __forceinline__ float element(const Global<const std::uint8_t>& row, int d) const {
+    const std::uint32_t scales = pages.scales(row, d / 32);
+    int quant = 0;
+    if (bits == 8) {
+      quant = static_cast<std::int8_t>(row[d]);
+    } else {
+      quant = (row[d / 32 * 16 + d % 16] >> (d % 32 < 16 ? 0 : 4) & 15) - (pages.has_minima ? 0 : 8);
+    }
+    return static_cast<float>(quant) * widen(Half{static_cast<std::uint16_t>(scales)}) +
+           widen(Half{static_cast<std::uint16_t>(scales >> 16)});
   }
 };
 

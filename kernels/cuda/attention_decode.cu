@@ -1,14 +1,13 @@
 // Attention of few rows over pages: a block takes some query heads of one key-value head and a share of the
-// positions, each warp every fourth of them; a second kernel joins the shares (flash decoding).
-#include "kernels/cuda/attention.cuh"
+// positions, several lanes a position and several positions a warp; a second kernel joins the shares (flash
+// decoding).
+#include "kernels/cuda/kv_pieces.cuh"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
 
 constexpr int few_threads = 128;
 constexpr int few_warps = few_threads / warp_lanes;
-/// Query heads of a group that share the loads of their keys.
-constexpr int few_queries = 4;
 
 struct Few {
   Attend op;
@@ -16,11 +15,12 @@ struct Few {
   float* partials;  // [rows, n_heads, n_splits, head_size + 2]: sums, highest score, total weight
 };
 
-template <int runs>
+/// What a lane knows of its positions so far: sums of its piece's elements.
+template <int queries>
 struct FewProgress {
-  float highest[few_queries];
-  float total[few_queries];
-  float out[few_queries][runs];
+  float highest[queries];
+  float total[queries];
+  float out[queries][piece_elements];
 };
 
 /// A share's positions for one row.
@@ -32,96 +32,148 @@ __device__ __forceinline__ Sight share_of(const Few& few, std::int64_t row, std:
   return {first, end};
 }
 
-template <class Keys, int runs>
-__device__ __forceinline__ void attend_position(const Keys& keys, std::int64_t position, float scale,
-                                                const float (&q)[few_queries][runs],
-                                                FewProgress<runs>& progress) {
-  const std::int64_t place = keys.place(position);
-  float key[runs];
-  float value[runs];
+/// Scores of `batch` positions, each summed over the lanes that share it, and their values' weighted sums.
+template <int lanes, int queries, class Source>
+__device__ __forceinline__ void attend_batch(const Source& source, float scale,
+                                             const typename Source::Raw (&keys)[Source::batch],
+                                             const typename Source::Raw (&values)[Source::batch],
+                                             const bool (&present)[Source::batch],
+                                             const float (&q)[queries][piece_elements],
+                                             FewProgress<queries>& progress) {
+  float scores[Source::batch][queries];
 #pragma unroll
-  for (int run = 0; run < runs; ++run) {
-    const std::int64_t d = run * warp_lanes + lane_index();
-    key[run] = d < keys.head_size ? keys.key(place, d) : 0.0F;
-    value[run] = d < keys.head_size ? keys.value(place, d) : 0.0F;
+  for (int u = 0; u < Source::batch; ++u) {
+    float key[piece_elements];
+    source.widen_to(keys[u], key);
+#pragma unroll
+    for (int j = 0; j < queries; ++j) {
+      float score = 0;
+#pragma unroll
+      for (int i = 0; i < piece_elements; ++i) score += q[j][i] * key[i];
+#pragma unroll
+      for (int step = lanes / 2; step > 0; step /= 2)
+        score += shuffle_xor(score, static_cast<unsigned>(step));
+      scores[u][j] = present[u] ? score * scale : no_score;
+    }
   }
 #pragma unroll
-  for (int j = 0; j < few_queries; ++j) {
-    float part = 0;
+  for (int j = 0; j < queries; ++j) {
+    float highest = progress.highest[j];
 #pragma unroll
-    for (int run = 0; run < runs; ++run) part += q[j][run] * key[run];
-    const float score = warp_sum(part) * scale;
-    const float highest = fmaxf(progress.highest[j], score);
+    for (int u = 0; u < Source::batch; ++u) highest = fmaxf(highest, scores[u][j]);
     const float factor = expf(progress.highest[j] - highest);
-    const float weight = expf(score - highest);
     progress.highest[j] = highest;
-    progress.total[j] = progress.total[j] * factor + weight;
+    progress.total[j] *= factor;
 #pragma unroll
-    for (int run = 0; run < runs; ++run)
-      progress.out[j][run] = progress.out[j][run] * factor + weight * value[run];
+    for (int i = 0; i < piece_elements; ++i) progress.out[j][i] *= factor;
+  }
+#pragma unroll
+  for (int u = 0; u < Source::batch; ++u) {
+    float value[piece_elements];
+    source.widen_to(values[u], value);
+#pragma unroll
+    for (int j = 0; j < queries; ++j) {
+      const float weight = present[u] ? expf(scores[u][j] - progress.highest[j]) : 0.0F;
+      progress.total[j] += weight;
+#pragma unroll
+      for (int i = 0; i < piece_elements; ++i) progress.out[j][i] += weight * value[i];
+    }
+  }
+}
+
+/// Positions of a share, `batch` of each lane's loaded before the first is used.
+template <int lanes, int queries, class Source>
+__device__ __forceinline__ void attend_share(const Source& source, const Attend& op, const Sight& share,
+                                             const float (&q)[queries][piece_elements],
+                                             FewProgress<queries>& progress) {
+  constexpr int at_once = few_warps * (warp_lanes / lanes);
+  const int piece = static_cast<int>(lane_index()) % lanes;
+  const bool has_piece = piece < Source::pieces_of(static_cast<int>(op.head_size));
+  const int own = static_cast<int>(threadIdx.x) / lanes;
+  for (int first = static_cast<int>(share.start); first < share.limit; first += Source::batch * at_once) {
+    typename Source::Raw keys[Source::batch] = {};
+    typename Source::Raw values[Source::batch] = {};
+    bool present[Source::batch];
+#pragma unroll
+    for (int u = 0; u < Source::batch; ++u) {
+      const int position = first + u * at_once + own;
+      present[u] = position < share.limit;
+      if (present[u] && has_piece) {
+        keys[u] = source.template load<false>(position, piece);
+        values[u] = source.template load<true>(position, piece);
+      }
+    }
+    attend_batch<lanes, queries>(source, op.scale, keys, values, present, q, progress);
+  }
+}
+
+/// Lanes with positions of their own meet in shared memory: per such group of lanes and query the sums, the
+/// highest score, the total weight.
+template <int lanes, int queries>
+__device__ __forceinline__ void meet(const Attend& op, const Runs& runs, const FewProgress<queries>& progress,
+                                     const Shared<float>& meeting) {
+  const std::int64_t record = op.head_size + 2;
+  const std::int64_t own = threadIdx.x / lanes;
+#pragma unroll
+  for (int j = 0; j < queries; ++j) {
+    const std::int64_t at = (own * queries + j) * record;
+#pragma unroll
+    for (int i = 0; i < piece_elements; ++i) {
+      if (runs.element(i) < op.head_size) meeting[at + runs.element(i)] = progress.out[j][i];
+    }
+    if (lane_index() % lanes == 0) {
+      meeting[at + op.head_size] = progress.highest[j];
+      meeting[at + op.head_size + 1] = progress.total[j];
+    }
   }
 }
 
 /// Blocks along x: key-value heads, and parts of their groups; y: shares; z: rows.
-template <class Keys, int runs>
+template <class Source, int lanes, int queries>
 __global__ void __launch_bounds__(few_threads) attend_few_kernel(const Few few) {
   const Attend& op = few.op;
   const std::int64_t head_size = op.head_size;
   const std::int64_t group = op.n_heads / op.n_kv_heads;
-  const std::int64_t parts = (group + few_queries - 1) / few_queries;
+  const std::int64_t parts = (group + queries - 1) / queries;
   const std::int64_t kv_head = blockIdx.x / parts;
-  const std::int64_t first_head = kv_head * group + blockIdx.x % parts * few_queries;
+  const std::int64_t first_head = kv_head * group + blockIdx.x % parts * queries;
   const std::int64_t end_head = (kv_head + 1) * group;
   const std::int64_t row = blockIdx.z;
   const Global<const float> q_row(op.q.data + row * op.q.stride);
-  const Keys keys(op, 0, kv_head);
+  const Source source(op, kv_head);
 
-  float q[few_queries][runs];
-  FewProgress<runs> progress{};
+  const Runs runs = Source::runs(static_cast<int>(lane_index()) % lanes);
+  float q[queries][piece_elements];
+  FewProgress<queries> progress{};
 #pragma unroll
-  for (int j = 0; j < few_queries; ++j) {
+  for (int j = 0; j < queries; ++j) {
     progress.highest[j] = no_score;
 #pragma unroll
-    for (int run = 0; run < runs; ++run) {
-      const std::int64_t d = run * warp_lanes + lane_index();
-      q[j][run] = first_head + j < end_head && d < head_size ? q_row[(first_head + j) * head_size + d] : 0.0F;
+    for (int i = 0; i < piece_elements; ++i) {
+      const int d = runs.element(i);
+      q[j][i] = first_head + j < end_head && d < head_size ? q_row[(first_head + j) * head_size + d] : 0.0F;
     }
   }
-  const Sight share = share_of(few, row, blockIdx.y);
-  for (std::int64_t position = share.start + warp_index(); position < share.limit; position += few_warps) {
-    attend_position<Keys, runs>(keys, position, op.scale, q, progress);
-  }
+  attend_share<lanes, queries>(source, op, share_of(few, row, blockIdx.y), q, progress);
 
-  // The warps' sums meet in shared memory: per warp and query the sums, the highest score, the total weight.
   const Shared<float> meeting = dynamic_shared<float>();
-  const std::int64_t record = head_size + 2;
-#pragma unroll
-  for (int j = 0; j < few_queries; ++j) {
-    const std::int64_t at = (warp_index() * few_queries + j) * record;
-#pragma unroll
-    for (int run = 0; run < runs; ++run) {
-      const std::int64_t d = run * warp_lanes + lane_index();
-      if (d < head_size) meeting[at + d] = progress.out[j][run];
-    }
-    if (lane_index() == 0) {
-      meeting[at + head_size] = progress.highest[j];
-      meeting[at + head_size + 1] = progress.total[j];
-    }
-  }
+  meet<lanes, queries>(op, runs, progress, meeting);
   block_barrier();
+  const std::int64_t record = head_size + 2;
   const Global<float> partials(few.partials);
-  for (std::int64_t i = threadIdx.x; i < few_queries * head_size; i += few_threads) {
+  for (std::int64_t i = threadIdx.x; i < queries * head_size; i += few_threads) {
     const std::int64_t j = i / head_size;
     const std::int64_t d = i % head_size;
     if (first_head + j >= end_head) continue;
+    constexpr int n_groups = few_threads / lanes;
     float highest = no_score;
-    for (int warp = 0; warp < few_warps; ++warp) {
-      highest = fmaxf(highest, meeting[(warp * few_queries + j) * record + head_size]);
+    for (int own = 0; own < n_groups; ++own) {
+      highest = fmaxf(highest, meeting[(own * queries + j) * record + head_size]);
     }
     float sum = 0;
     float total = 0;
-    for (int warp = 0; warp < few_warps; ++warp) {
-      const std::int64_t at = (warp * few_queries + j) * record;
+    for (int own = 0; own < n_groups; ++own) {
+      const std::int64_t at = (own * queries + j) * record;
       const float factor = expf(meeting[at + head_size] - highest);
       sum += meeting[at + d] * factor;
       total += meeting[at + head_size + 1] * factor;
@@ -159,35 +211,35 @@ __global__ void join_shares_kernel(const Few few) {
   }
 }
 
-template <class Keys, int runs>
+template <class Source, int lanes, int queries>
 cudaError_t launch_few(cudaStream_t stream, const Few& few) {
   const Attend& op = few.op;
-  const std::int64_t parts = (op.n_heads / op.n_kv_heads + few_queries - 1) / few_queries;
+  const std::int64_t parts = (op.n_heads / op.n_kv_heads + queries - 1) / queries;
   const Grid grid{static_cast<unsigned>(op.n_kv_heads * parts), static_cast<unsigned>(few.n_splits),
                   static_cast<unsigned>(op.q.rows)};
   const auto shared_bytes =
-      static_cast<std::size_t>(few_warps * few_queries * (op.head_size + 2)) * sizeof(float);
-  const cudaError_t shares =
-      launch<attend_few_kernel<Keys, runs>>(stream, "attend_few", grid, few_threads, shared_bytes, few);
+      static_cast<std::size_t>(few_threads / lanes * queries * (op.head_size + 2)) * sizeof(float);
+  const cudaError_t shares = launch<attend_few_kernel<Source, lanes, queries>>(
+      stream, "attend_few", grid, few_threads, shared_bytes, few);
   if (shares != cudaSuccess) return shares;
   const Grid heads{static_cast<unsigned>(op.n_heads), static_cast<unsigned>(op.q.rows), 1};
   return launch<join_shares_kernel>(stream, "join_shares", heads, few_threads, 0, few);
 }
 
-template <class Keys>
-cudaError_t launch_runs(cudaStream_t stream, const Few& few) {
-  switch (runs_of(few.op.head_size)) {
-    case 1:
-      return launch_few<Keys, 1>(stream, few);
-    case 2:
-      return launch_few<Keys, 2>(stream, few);
-    case 3:
-      return launch_few<Keys, 3>(stream, few);
-    case 4:
-      return launch_few<Keys, 4>(stream, few);
-    default:
-      return launch_few<Keys, most_runs>(stream, few);
-  }
+/// Query heads of a group share the loads of their keys, four at a time.
+template <class Source, int lanes>
+cudaError_t launch_lanes(cudaStream_t stream, const Few& few) {
+  return few.op.n_heads == few.op.n_kv_heads ? launch_few<Source, lanes, 1>(stream, few)
+                                             : launch_few<Source, lanes, 4>(stream, few);
+}
+
+template <class Source>
+cudaError_t launch_source(cudaStream_t stream, const Few& few) {
+  const int pieces = Source::pieces_of(static_cast<int>(few.op.head_size));
+  if (pieces <= 4) return launch_lanes<Source, 4>(stream, few);
+  if (pieces <= 8) return launch_lanes<Source, 8>(stream, few);
+  if (pieces <= 16) return launch_lanes<Source, 16>(stream, few);
+  return launch_lanes<Source, 32>(stream, few);
 }
 
 }  // namespace
@@ -195,8 +247,10 @@ cudaError_t launch_runs(cudaStream_t stream, const Few& few) {
 cudaError_t attend_few(cudaStream_t stream, const Attend& op, std::int64_t n_splits, float* partials) {
   if (op.q.rows == 0) return cudaSuccess;
   const Few few{op, n_splits, partials};
-  return op.paged.element == Element::f32 ? launch_runs<PageKeys<float>>(stream, few)
-                                          : launch_runs<PageKeys<Half>>(stream, few);
+  if (op.paged.grouped.bits == 8) return launch_source<GroupedPieces<8>>(stream, few);
+  if (op.paged.grouped.bits == 4) return launch_source<GroupedPieces<4>>(stream, few);
+  return op.paged.element == Element::f32 ? launch_source<PlainPieces<float>>(stream, few)
+                                          : launch_source<PlainPieces<Half>>(stream, few);
 }
 
 }  // namespace galago::kernels::GALAGO_DEVICE_SPACE

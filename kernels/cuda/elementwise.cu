@@ -66,16 +66,17 @@ __global__ void add_scaled_kernel(const AddScaled op) {
 struct NarrowRows {
   Rows x;
   void* to;
+  std::int64_t stride;
 };
 
 template <class T>
 __global__ void narrow_kernel(const NarrowRows op) {
   const std::int64_t i = element_column();
-  if (i >= op.x.cols) return;
+  if (i >= op.stride) return;
   const Global<const float> x(op.x.data);
   const Global<T> to(static_cast<T*>(op.to));
   for (std::int64_t row = blockIdx.y; row < op.x.rows; row += gridDim.y) {
-    to[row * op.x.cols + i] = narrow_to<T>(x[row * op.x.stride + i]);
+    to[row * op.stride + i] = narrow_to<T>(i < op.x.cols ? x[row * op.x.stride + i] : 0.0F);
   }
 }
 
@@ -104,9 +105,11 @@ cudaError_t add_scaled(cudaStream_t stream, const Rows& x, const float* scale, c
 }
 
 cudaError_t narrow_rows(cudaStream_t stream, const Rows& x, Element element, void* to) {
-  const NarrowRows op{x, to};
-  return element == Element::bf16 ? launch_elements<narrow_kernel<Bfloat16>>(stream, "narrow_rows", x, op)
-                                  : launch_elements<narrow_kernel<Half>>(stream, "narrow_rows", x, op);
+  const NarrowRows op{x, to, narrow_stride(x.cols)};
+  const Rows filled{nullptr, x.rows, op.stride, op.stride};
+  return element == Element::bf16
+             ? launch_elements<narrow_kernel<Bfloat16>>(stream, "narrow_rows", filled, op)
+             : launch_elements<narrow_kernel<Half>>(stream, "narrow_rows", filled, op);
 }
 
 }  // namespace galago::kernels::GALAGO_DEVICE_SPACE

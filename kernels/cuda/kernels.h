@@ -27,8 +27,28 @@ cudaError_t gemv(cudaStream_t stream, const Linear& op);
 /// to [n_rows, cols] in FP16 = grouped rows.
 cudaError_t dequantise(cudaStream_t stream, const GroupedRows& format, const void* from, std::int64_t n_rows,
                        std::int64_t cols, void* to);
-/// to [rows, cols] in FP16 or BF16 = x, FP16 saturating.
+/// to [rows, narrow_stride(cols)] in FP16 or BF16 = x, filled up with 0; FP16 saturates.
 cudaError_t narrow_rows(cudaStream_t stream, const Rows& x, Element element, void* to);
+/// Rows of 16-bit numbers begin at multiples of 16 bytes.
+constexpr std::int64_t narrow_stride(std::int64_t cols) {
+  return (cols + 7) / 8 * 8;
+}
+
+/// What linear_tensor() works with.
+struct TensorProduct {
+  const void* x;          // op.x narrowed to the weights' type, FP16 where they are grouped
+  float* partials;        // [n_splits, m, weight rows]; not read where n_splits is 1
+  std::int64_t n_splits;  // blocks that share the sums of one result
+};
+/// Rows of x up to which one pass over the weights beats two, or cuBLAS.
+inline constexpr std::int64_t max_tensor_rows = 64;
+/// Whether linear_tensor() takes these weights: FP16 and BF16 in whole vectors, and quants in groups of 32
+/// and more with FP16 scales. Reads op's w, up, k, element and grouped.
+bool takes_tensor_product(const Linear& op);
+/// Shares of the sums that keep `n_processors` busy, with partials of at most `max_floats`.
+std::int64_t tensor_product_splits(const Linear& op, int n_processors, std::int64_t max_floats);
+/// The same as gemv() on tensor cores, for any number of rows. Needs sm_80.
+cudaError_t linear_tensor(cudaStream_t stream, const Linear& op, const TensorProduct& product);
 
 struct LinearEnd {
   Rows y;
@@ -92,8 +112,14 @@ struct PagedKeys {
   std::int64_t page_stride;  // bytes
   std::int64_t page_tokens;
   Element element;            // f32 or f16
+  GroupedRows grouped;        // what a head's part of a position is instead; of 0 bits: nothing
   const std::int32_t* pages;  // of one sequence
 };
+/// Whether pages of such rows can be written and attended to.
+constexpr bool takes_pages(const GroupedRows& rows) {
+  return rows.group == 32 && rows.scale == Element::f16 && rows.codebook == nullptr &&
+         rows.offset != GroupOffset::zero_point;
+}
 
 /// Stores rows of k and v, the tokens from first_position on, in their pages.
 cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, std::int64_t first_position,
@@ -114,8 +140,12 @@ struct Attend {
 };
 inline constexpr std::int64_t max_attend_head_size = 256;
 
-/// Attention of many rows, a block of queries at a time (arXiv:2307.08691).
+/// Attention of many rows, a block of queries at a time (arXiv:2307.08691); pages in any format.
 cudaError_t attend_many(cudaStream_t stream, const Attend& op);
+
+/// The same on tensor cores, for dense keys and pages of FP16 or quants: queries, keys, values and weights
+/// are rounded to FP16, sums are FP32. Needs sm_80.
+cudaError_t attend_tensor(cudaStream_t stream, const Attend& op);
 
 /// Attention of few rows over pages, positions split over `n_splits` blocks (flash decoding). `partials` has
 /// decode_partial_floats() floats.

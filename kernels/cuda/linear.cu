@@ -1,9 +1,9 @@
 // Products with few rows of x, weights widened or dequantised on their way: what decoding waits for is the
 // reading of the weights. And grouped rows to FP16, for products that are large enough for tensor cores.
-#include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/grouped.cuh"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/linear_end.cuh"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
@@ -113,16 +113,9 @@ template <int most_rows>
 __device__ __forceinline__ void store_column(const Linear& op, std::int64_t column,
                                              const float (&sums)[most_rows],
                                              const float (&up_sums)[most_rows]) {
-  const Global<const float> bias(op.bias);
-  const Global<const float> residual(op.residual);
-  const Global<float> y(op.y);
 #pragma unroll
   for (int row = 0; row < most_rows; ++row) {
-    if (row >= op.m) continue;
-    float value = activate(bias ? sums[row] + bias[column] : sums[row], op.activation);
-    if (op.up != nullptr) value *= up_sums[row];
-    if (residual) value += residual[row * op.residual_stride + column];
-    y[row * op.y_stride + column] = value;
+    if (row < op.m) store_result(op, row, column, sums[row], up_sums[row]);
   }
 }
 

@@ -34,6 +34,9 @@ struct alignas(16) Float4 {
 struct alignas(16) Words4 {
   std::uint32_t words[4];
 };
+struct alignas(8) Words2 {
+  std::uint32_t words[2];
+};
 
 inline constexpr int warp_lanes = 32;
 
@@ -95,6 +98,10 @@ template <class T>
 __device__ __forceinline__ T shuffle(T value, unsigned lane) {
   return __shfl_sync(0xffffffffU, value, static_cast<int>(lane));
 }
+template <class T>
+__device__ __forceinline__ T shuffle_xor(T value, unsigned mask) {
+  return __shfl_xor_sync(0xffffffffU, value, static_cast<int>(mask));
+}
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll
   for (int step = warp_lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffU, value, step);
@@ -112,6 +119,10 @@ __device__ __forceinline__ float warp_max(float value) {
 template <class V, class T>
 __device__ __forceinline__ V load_vector(T* from, std::int64_t i) {
   return *reinterpret_cast<const V*>(from + i);
+}
+template <class V, class T>
+__device__ __forceinline__ void store_vector(T* to, std::int64_t i, const V& value) {
+  *reinterpret_cast<V*>(to + i) = value;
 }
 /// The elements' own memory as another type.
 template <class U, class T>
@@ -155,6 +166,15 @@ cudaError_t launch(cudaStream_t stream, const char* /*name*/, const Grid& grid, 
 
 __device__ __forceinline__ float widen(float value) {
   return value;
+}
+
+/// The highest bit's number; `value` is not 0.
+__device__ __forceinline__ int floor_log2(unsigned value) {
+#if defined(GALAGO_SIMT)
+  return 31 - __builtin_clz(value);
+#else
+  return 31 - __clz(static_cast<int>(value));
+#endif
 }
 
 /// Numbers of one storage type, `narrow` rounding to nearest even. FP16 saturates: sums are never infinite

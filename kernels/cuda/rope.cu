@@ -1,4 +1,4 @@
-// Rotary positions (arXiv:2104.09864) and the rows of keys and values that go into pages.
+// Rotary positions (arXiv:2104.09864).
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/kernels.h"
 
@@ -66,32 +66,6 @@ __global__ void rope_kernel(const Rotation op) {
   }
 }
 
-struct Append {
-  Rows k, v;
-  std::int64_t first_position, head_size;
-  PagedKeys to;
-};
-
-template <class T>
-__global__ void append_kv_kernel(const Append op) {
-  const std::int64_t i = element_column();
-  if (i >= op.k.cols) return;
-  const Global<const float> k(op.k.data);
-  const Global<const float> v(op.v.data);
-  const Global<const std::int32_t> pages(op.to.pages);
-  const Global<T> base(static_cast<T*>(op.to.base));
-  const std::int64_t half = op.k.cols * op.to.page_tokens;
-  for (std::int64_t row = blockIdx.y; row < op.k.rows; row += gridDim.y) {
-    const std::int64_t position = op.first_position + row;
-    const std::int64_t page = pages[position / op.to.page_tokens];
-    const std::int64_t within = position % op.to.page_tokens;
-    const std::int64_t at = page * (op.to.page_stride / static_cast<std::int64_t>(sizeof(T))) +
-                            (i / op.head_size * op.to.page_tokens + within) * op.head_size + i % op.head_size;
-    base[at] = narrow_to<T>(k[row * op.k.stride + i]);
-    base[at + half] = narrow_to<T>(v[row * op.v.stride + i]);
-  }
-}
-
 }  // namespace
 
 cudaError_t rope_frequencies(cudaStream_t stream, float base, std::int64_t dimensions, float* frequencies,
@@ -112,16 +86,6 @@ cudaError_t rope(cudaStream_t stream, const Rows& x, std::int64_t head_size, con
   const std::int64_t pairs = x.cols / head_size * (table.cols / 2);
   return launch<rope_kernel>(stream, "rope", element_grid(x.rows, pairs), element_threads, 0,
                              Rotation{x, table, head_size});
-}
-
-cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, std::int64_t first_position,
-                      std::int64_t head_size, const PagedKeys& to) {
-  if (k.rows == 0) return cudaSuccess;
-  const Append op{k, v, first_position, head_size, to};
-  const Grid grid = element_grid(k.rows, k.cols);
-  return to.element == Element::f32
-             ? launch<append_kv_kernel<float>>(stream, "append_kv", grid, element_threads, 0, op)
-             : launch<append_kv_kernel<Half>>(stream, "append_kv", grid, element_threads, 0, op);
 }
 
 }  // namespace galago::kernels::GALAGO_DEVICE_SPACE

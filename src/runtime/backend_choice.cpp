@@ -25,9 +25,14 @@ std::optional<int> cuda_device(std::string_view device) {
   return whole && number >= 0 ? std::optional(number) : std::nullopt;
 }
 
-std::unique_ptr<backend::Backend> open_cuda([[maybe_unused]] int device) {
+backend::CudaProducts cuda_products(const EngineOptions& options) {
+  return options.compute == Compute::fp32 ? backend::CudaProducts::fp32 : backend::CudaProducts::tensor_cores;
+}
+
+std::unique_ptr<backend::Backend> open_cuda([[maybe_unused]] int device,
+                                            [[maybe_unused]] const EngineOptions& options) {
 #if defined(GALAGO_WITH_CUDA)
-  return backend::cuda::make_backend(device);
+  return backend::cuda::make_backend(device, cuda_products(options));
 #else
   fail(ErrorCode::usage,
        "this build has no CUDA backend; build with -DGALAGO_CUDA=ON and NVIDIA's toolkit, or choose --device "
@@ -35,9 +40,9 @@ std::unique_ptr<backend::Backend> open_cuda([[maybe_unused]] int device) {
 #endif
 }
 
-std::unique_ptr<backend::Backend> open_emulated() {
+std::unique_ptr<backend::Backend> open_emulated([[maybe_unused]] const EngineOptions& options) {
 #if defined(GALAGO_WITH_EMULATED_CUDA)
-  return backend::emulated::make_backend(0);
+  return backend::emulated::make_backend(0, cuda_products(options));
 #else
   fail(ErrorCode::usage, "this build has no emulated device; build with -DGALAGO_EMULATED_CUDA=ON");
 #endif
@@ -58,13 +63,13 @@ std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
     fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
          options.threads);
   }
-  if (options.device == "cuda-emulated") return open_emulated();
-  if (const std::optional<int> device = cuda_device(options.device)) return open_cuda(*device);
+  if (options.device == "cuda-emulated") return open_emulated(options);
+  if (const std::optional<int> device = cuda_device(options.device)) return open_cuda(*device, options);
   if (options.device != "auto" && options.device != "cpu") {
     fail(ErrorCode::usage, "device is \"{}\", expected auto, cpu, cuda or cuda:N", printable(options.device));
   }
   // Where there is none, the plan's device says that it is the CPU.
-  if (options.device == "auto" && has_cuda_device()) return open_cuda(0);
+  if (options.device == "auto" && has_cuda_device()) return open_cuda(0, options);
   return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
                                                         ? backend::QuantisedProducts::fp32
                                                         : backend::QuantisedProducts::int8);

@@ -80,10 +80,11 @@ class Bench {
 TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
   const Grouped int4{4, 32, DType::f16, GroupOffset::minimum, Codebook::none};
   Bench cpu(make_cpu_backend(1));
-  Bench cuda(emulated::make_backend(0));
+  Bench cuda(emulated::make_backend(0, CudaProducts::fp32));
+  Bench tensor(emulated::make_backend(0, CudaProducts::tensor_cores));
   for (const WeightFormat& format :
        {WeightFormat(DType::f32), WeightFormat(DType::f16), WeightFormat(DType::bf16), WeightFormat(int4)}) {
-    for (const std::int64_t rows : {1, 8, 9, 700}) {
+    for (const std::int64_t rows : {1, 8, 9, 64, 700}) {
       for (const bool gated : {false, true}) {
         const std::int64_t n = 26;
         const std::int64_t k = 72;
@@ -112,6 +113,12 @@ TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
         for (std::size_t i = 0; i < result.size(); ++i) {
           ASSERT_NEAR(result[i], expected[i], tolerance * (1 + std::abs(expected[i])))
               << describe(format) << ", rows " << rows << ", element " << i;
+        }
+        if (rows > 64) continue;  // the same way for both
+        const auto narrowed = tensor.linear(x, rows, bytes, w, residual, gated);
+        for (std::size_t i = 0; i < result.size(); ++i) {
+          ASSERT_NEAR(narrowed[i], expected[i], tolerance * (1 + std::abs(expected[i])))
+              << "tensor cores, " << describe(format) << ", rows " << rows << ", element " << i;
         }
       }
     }
@@ -176,7 +183,7 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
   request.messages = {{Role::user, "Hi", {}}};
   request.sampling.max_new_tokens = 2;
   {
-    const auto backend = emulated::make_backend(0);
+    const auto backend = emulated::make_backend(0, CudaProducts::fp32);
     memory::Occupancy planned;
     planned.by_phase[0][static_cast<std::size_t>(RegionId::activations)] = 4096;
     Arena arena = Arena::laid_out(planned, backend->device_memory());

@@ -13,6 +13,7 @@
 #include "simt/shared_memory.h"
 
 #define __global__ static
+#define __host__
 #define __device__ inline
 #define __forceinline__
 #define __launch_bounds__(...)
@@ -52,6 +53,12 @@ class Global {
     if (at < extent_.begin || at + bytes > extent_.end || at % bytes != 0) {
       fail_global(address, bytes, extent_);
     }
+  }
+  /// n_bytes from a multiple of `alignment` on.
+  void check_range(const void* address, std::size_t alignment, std::size_t n_bytes) const {
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    if (at < extent_.begin || at + n_bytes > extent_.end) fail_global(address, n_bytes, extent_);
+    if (at % alignment != 0) fail_global(address, alignment, extent_);
   }
 
  private:
@@ -99,6 +106,16 @@ class Shared {
     if (n < 0 || static_cast<std::size_t>(n) > count_) fail_shared(n, count_);
     return {offset_ + static_cast<std::size_t>(n) * sizeof(T), count_ - static_cast<std::size_t>(n)};
   }
+  /// Where `bytes` bytes from element `i` on lie.
+  std::size_t place(std::int64_t i, std::size_t bytes) const {
+    if (i < 0 || static_cast<std::size_t>(i) * sizeof(T) + bytes > count_ * sizeof(T)) fail_shared(i, count_);
+    return offset_ + static_cast<std::size_t>(i) * sizeof(T);
+  }
+  /// The same memory as elements of another type.
+  template <class U>
+  Shared<U> as() const {
+    return {offset_, count_ * sizeof(T) / sizeof(U)};
+  }
 
  private:
   std::size_t offset_;
@@ -139,6 +156,11 @@ template <class T>
 T shuffle(T value, unsigned lane) {
   return from_bits<T>(exchange_in_warp(to_bits(value), 1U << 20)[lane % warp_size]);
 }
+template <class T>
+T shuffle_xor(T value, unsigned mask) {
+  const auto lane = static_cast<unsigned>(threadIdx.x) % warp_size;
+  return from_bits<T>(exchange_in_warp(to_bits(value), 4U << 20)[(lane ^ mask) % warp_size]);
+}
 /// One exchange stands for the five that a device needs; the order of the sums is the device's.
 template <class Combine>
 float reduce_in_warp(float value, unsigned site, Combine combine) {
@@ -166,9 +188,27 @@ V load_vector(const Global<T>& from, std::int64_t i) {
   return value;
 }
 
+template <class V, class T>
+V load_vector(const Shared<T>& from, std::int64_t i) {
+  return shared_memory().read<V>(from.place(i, sizeof(V)));
+}
+template <class V, class T>
+void store_vector(const Global<T>& to, std::int64_t i, const V& value) {
+  to.check(to.data() + i, sizeof(V));
+  std::memcpy(to.data() + i, &value, sizeof(V));
+}
+template <class V, class T>
+void store_vector(const Shared<T>& to, std::int64_t i, const V& value) {
+  shared_memory().write(to.place(i, sizeof(V)), value);
+}
+
 /// The elements' own memory as another type.
 template <class U, class T>
 Global<U> memory_as(const Global<T>& from) {
+  return from.template as<U>();
+}
+template <class U, class T>
+Shared<U> memory_as(const Shared<T>& from) {
   return from.template as<U>();
 }
 

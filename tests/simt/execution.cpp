@@ -43,6 +43,7 @@ struct Machine {
   unsigned n_at_barrier = 0;
   unsigned n_done = 0;
   std::uint32_t block_epoch = 1;
+  std::uint64_t n_blocks = 0;  // begun so far
   std::optional<Fault> fault;
 };
 
@@ -145,6 +146,7 @@ void run_block(const Launch& launch) {
   }
   m.n_at_barrier = m.n_done = 0;
   m.block_epoch = 1;
+  ++m.n_blocks;
   m.fault.reset();
   for (unsigned i = 0; i < m.threads.size(); ++i) {
     m.threads[i].state = State::ready;
@@ -211,7 +213,11 @@ void wait_for_block(unsigned site) {
   leave_fibre();
 }
 
-const std::uint64_t* exchange_in_warp(std::uint64_t value, unsigned site) {
+namespace {
+
+/// As exchange_in_warp(); the last lane does `work` before any goes on.
+template <class Work>
+const std::uint64_t* meet_in_warp(std::uint64_t value, unsigned site, Work&& work) {
   Machine& m = machine();
   const unsigned index = m.running;
   Warp& warp = m.warps[index / warp_size];
@@ -232,10 +238,34 @@ const std::uint64_t* exchange_in_warp(std::uint64_t value, unsigned site) {
       leave_fibre();  // for good: report_divergence() names the two
     }
   }
+  work(values);
   for (unsigned i = first; i < first + warp_size; ++i) m.threads[i].state = State::ready;
   warp.n_waiting = 0;
   ++warp.n_collectives;
   return values.data();
+}
+
+}  // namespace
+
+const std::uint64_t* exchange_in_warp(std::uint64_t value, unsigned site) {
+  return meet_in_warp(value, site, [](const auto& /*values*/) {});
+}
+
+void work_in_warp(void* brought, void (*work)(void* const* lanes), unsigned site) {
+  // What lanes bring lies on their own stacks, which wait here meanwhile.
+  meet_in_warp(reinterpret_cast<std::uintptr_t>(brought), site, [work](const auto& values) {
+    void* lanes[warp_size];
+    for (unsigned i = 0; i < warp_size; ++i) lanes[i] = reinterpret_cast<void*>(values[i]);
+    work(lanes);
+  });
+}
+
+unsigned running_thread() {
+  return machine().running;
+}
+
+std::uint64_t n_blocks_begun() {
+  return machine().n_blocks;
 }
 
 void wait_for_warp(unsigned site) {

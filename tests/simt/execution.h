@@ -33,7 +33,14 @@ extern Dim3 threadIdx, blockIdx, blockDim, gridDim;
 void wait_for_block(unsigned site);
 /// Waits for all lanes of the warp; each gives a value, the result is those of all 32.
 const std::uint64_t* exchange_in_warp(std::uint64_t value, unsigned site);
+/// Waits for all lanes of the warp; the last to come does `work` for all of them, with what each lane
+/// brought.
+void work_in_warp(void* brought, void (*work)(void* const* lanes), unsigned site);
 /// Waits for all lanes of the warp and orders their accesses to shared memory.
 void wait_for_warp(unsigned site);
+
+unsigned running_thread();
+/// Over all launches: tells one block's time from another's.
+std::uint64_t n_blocks_begun();
 
 }  // namespace galago::simt

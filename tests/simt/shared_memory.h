@@ -41,6 +41,12 @@ class SharedMemory {
     std::memset(written_.data() + offset, 1, sizeof(T));
   }
 
+  /// Something will be written here later: until then nobody may read or write it.
+  void expect(std::size_t offset, std::size_t size) {
+    check(offset, size, true);
+    std::memset(written_.data() + offset, 0, size);
+  }
+
   void set_race_checks(bool on) { races_ = on; }
 
  private:

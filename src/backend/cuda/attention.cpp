@@ -16,9 +16,24 @@ void check_head_size(const Heads& heads) {
   }
 }
 
-kernels_of_device::PagedKeys paged_keys(const LayerPages& pages, const std::int32_t* table) {
-  return {pages.base, static_cast<std::int64_t>(pages.page_stride), pages.page_tokens,
-          element_of(pages.format.dtype()), table};
+kernels_of_device::PagedKeys paged_keys(const LayerPages& pages, const Heads& heads,
+                                        const std::int32_t* table) {
+  const bool is_grouped = pages.format.is_grouped();
+  return {pages.base,
+          static_cast<std::int64_t>(pages.page_stride),
+          pages.page_tokens,
+          is_grouped ? kernels::Element::f32 : element_of(pages.format.dtype()),
+          is_grouped ? backend::rows_of(pages.format.grouped(), heads.head_size) : kernels::GroupedRows{},
+          table};
+}
+
+void check_pages(const LayerPages& pages, const Heads& heads) {
+  if (!pages.format.is_grouped()) return;
+  if (kernels_of_device::takes_pages(backend::rows_of(pages.format.grouped(), heads.head_size))) return;
+  fail(ErrorCode::usage,
+       "keys and values in {}, the CUDA kernels take fp32, fp16, and int8 and int4 in groups of 32 with fp16 "
+       "scales",
+       describe(pages.format));
 }
 
 }  // namespace
@@ -33,16 +48,13 @@ void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
                             const LayerPages& pages) {
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
-  if (pages.format.is_grouped()) {
-    fail(ErrorCode::usage, "keys and values in {} are for the CPU, the CUDA kernels take fp16 and fp32",
-         describe(pages.format));
-  }
+  check_pages(pages, heads);
   exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
     for (const SequenceRows& rows : sequences) {
       device_.check(kernels_of_device::append_kv(
                         device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
                         rows_of(v.slice_rows(rows.first_row, rows.n_rows)), rows.first_position,
-                        heads.head_size, paged_keys(pages, bring_pages(rows, table))),
+                        heads.head_size, paged_keys(pages, heads, bring_pages(rows, table))),
                     "append_kv");
     }
   });
@@ -65,15 +77,17 @@ void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k,
                                        .tile_rows = tokens_per_tile,
                                        .first_position = 0,
                                        .window = 0};
-    device_.check(kernels_of_device::attend_many(device_.stream(), op), "attend_tile");
+    device_.check(tensor_cores_ ? kernels_of_device::attend_tensor(device_.stream(), op)
+                                : kernels_of_device::attend_many(device_.stream(), op),
+                  "attend_tile");
   });
 }
 
 std::int64_t CudaBackend::shares_of(const SequenceRows& rows, const Heads& heads) const {
-  // Enough blocks for twice the processors, none of them with less than 128 positions.
+  // Enough blocks for four times the processors, none of them with less than 128 positions.
   const std::int64_t positions = rows.first_position + rows.n_rows;
   const std::int64_t seen = heads.window > 0 ? std::min(positions, heads.window) : positions;
-  const std::int64_t most = std::max<std::int64_t>(1, ceil_div(2 * device_.n_processors(), heads.n_kv_heads));
+  const std::int64_t most = std::max<std::int64_t>(1, ceil_div(4 * device_.n_processors(), heads.n_kv_heads));
   return std::min(most, ceil_div(seen, 128));
 }
 
@@ -94,7 +108,7 @@ void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const
                                          .k = nullptr,
                                          .v = nullptr,
                                          .kv_stride = 0,
-                                         .paged = paged_keys(pages, bring_pages(rows, table)),
+                                         .paged = paged_keys(pages, heads, bring_pages(rows, table)),
                                          .n_heads = heads.n_heads,
                                          .n_kv_heads = heads.n_kv_heads,
                                          .head_size = heads.head_size,
@@ -102,7 +116,14 @@ void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const
                                          .tile_rows = 0,
                                          .first_position = rows.first_position,
                                          .window = heads.window};
-      device_.check(is_few ? kernels_of_device::attend_few(device_.stream(), op, n_shares, partials)
+      if (is_few) {
+        return device_.check(kernels_of_device::attend_few(device_.stream(), op, n_shares, partials),
+                             "attend_pages");
+      }
+      // Who keeps keys and values in FP32 wants them so.
+      const bool narrow =
+          tensor_cores_ && (pages.format.is_grouped() || op.paged.element == kernels::Element::f16);
+      device_.check(narrow ? kernels_of_device::attend_tensor(device_.stream(), op)
                            : kernels_of_device::attend_many(device_.stream(), op),
                     "attend_pages");
     });

@@ -16,8 +16,8 @@ std::string CudaBackend::description() const {
   return device_.description();
 }
 
-std::unique_ptr<Backend> make_backend(int device) {
-  return std::make_unique<CudaBackend>(device);
+std::unique_ptr<Backend> make_backend(int device, CudaProducts products) {
+  return std::make_unique<CudaBackend>(device, products);
 }
 
 }  // namespace galago::backend::GALAGO_DEVICE_SPACE

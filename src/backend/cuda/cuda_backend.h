@@ -8,15 +8,21 @@
 
 namespace galago::backend {
 
+/// What attention and products of some rows compute in where the device has tensor cores for it (sm_80).
+enum class CudaProducts {
+  fp32,          ///< FP32 attention; products as before: only those of many rows narrow activations
+  tensor_cores,  ///< operands rounded to FP16 (BF16 beside weights in it), sums in FP32
+};
+
 namespace cuda {
 /// The device with this number. Throws Error{usage} where there is no such device or no driver.
-std::unique_ptr<Backend> make_backend(int device);
+std::unique_ptr<Backend> make_backend(int device, CudaProducts products);
 /// How many devices there are; 0 without a driver.
 int device_count();
 }  // namespace cuda
 
 namespace emulated {
-std::unique_ptr<Backend> make_backend(int device);
+std::unique_ptr<Backend> make_backend(int device, CudaProducts products);
 }
 
 }  // namespace galago::backend

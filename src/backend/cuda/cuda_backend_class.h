@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "backend/backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/device.h"
 #include "backend/kernel_formats.h"
 #include "backend/op_costs.h"
@@ -16,7 +17,9 @@ namespace kernels_of_device = galago::kernels::GALAGO_DEVICE_SPACE;
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device) : device_(device) {}
+  CudaBackend(int device, CudaProducts products)
+      : device_(device),
+        tensor_cores_(products == CudaProducts::tensor_cores && device_.has_tensor_cores()) {}
 
   std::string name() const override;
   std::string description() const override;
@@ -67,12 +70,16 @@ class CudaBackend final : public Backend {
   ProductScratch product_scratch(Execution& exec, const Weight& w, std::int64_t gated_rows);
   /// At most product_rows rows: y = x w^T, or y += x w^T.
   void multiply(const Matrix& x, const Weight& w, const ProductScratch& scratch, bool add, const Matrix& y);
+  /// On tensor cores in one pass over the weights; false where there are too many rows, or the device or the
+  /// weights' format are not for it.
+  bool multiply_some(const kernels::Linear& op, const ProductScratch& scratch, std::string_view what);
   void multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y);
   /// The page table of a sequence's rows on the device.
   const std::int32_t* bring_pages(const SequenceRows& rows, std::int32_t* to);
   std::int64_t shares_of(const SequenceRows& rows, const Heads& heads) const;
 
   Device device_;
+  bool tensor_cores_;
 };
 
 inline kernels_of_device::Rows rows_of(const Matrix& matrix) {

@@ -32,6 +32,8 @@ class Device final : public memory::DeviceMemory {
   cudaStream_t stream() const { return stream_; }
   /// Queues a product; `workspace` has workspace_bytes().
   void multiply(const Gemm& gemm, std::byte* workspace, std::string_view what);
+  /// Whether kernels written for tensor cores run: mma.sync of 16 by 8 by 16, ldmatrix, cp.async.
+  bool has_tensor_cores() const { return major_ >= 8; }
   int n_processors() const { return n_processors_; }
   /// Bytes that cuBLAS works best with.
   Bytes workspace_bytes() const;

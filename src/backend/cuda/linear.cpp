@@ -18,6 +18,21 @@ const std::byte* row_at(const Weight& w, std::int64_t row) {
   return static_cast<const std::byte*>(w.data) + static_cast<Bytes>(row) * w.format.row_bytes(w.cols());
 }
 
+/// `grouped` is where the weights' format is put, if they have one.
+void set_grouped(kernels::Linear& op, const Weight& w, kernels::GroupedRows& grouped) {
+  if (!w.format.is_grouped()) return;
+  grouped = backend::rows_of(w.format.grouped(), w.cols());
+  op.grouped = &grouped;
+}
+
+kernels::Linear linear_op(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y,
+                          kernels::GroupedRows& grouped) {
+  kernels::Linear op = product_of(x, w, y);
+  set_epilogue(op, epilogue);
+  set_grouped(op, w, grouped);
+  return op;
+}
+
 bool is_wide(const Weight& w) {
   return !w.format.is_grouped() && w.format.dtype() == DType::f32;
 }
@@ -35,7 +50,10 @@ CudaBackend::ProductScratch CudaBackend::product_scratch(Execution& exec, const 
     scratch.workspace +=
         (Blas::workspace_alignment - at % Blas::workspace_alignment) % Blas::workspace_alignment;
   }
-  if (!is_wide(w)) scratch.narrowed = take(static_cast<Bytes>(product_rows * k) * sizeof(std::uint16_t));
+  if (!is_wide(w)) {
+    scratch.narrowed =
+        take(static_cast<Bytes>(product_rows * kernels_of_device::narrow_stride(k)) * sizeof(std::uint16_t));
+  }
   if (w.format.is_grouped()) {
     scratch.panel_rows = std::clamp<std::int64_t>(panel_elements / k, 1, w.rows());
     scratch.panel = take(static_cast<Bytes>(scratch.panel_rows * k) * sizeof(std::uint16_t));
@@ -51,7 +69,7 @@ void CudaBackend::multiply(const Matrix& x, const Weight& w, const ProductScratc
   if (is_wide(w)) return device_.multiply(gemm, scratch.workspace, "linear");
   gemm.dtype = w.format.is_grouped() ? DType::f16 : w.format.dtype();
   gemm.x = scratch.narrowed;
-  gemm.x_stride = x.cols;
+  gemm.x_stride = kernels_of_device::narrow_stride(x.cols);
   device_.check(
       kernels_of_device::narrow_rows(device_.stream(), rows_of(x), element_of(gemm.dtype), scratch.narrowed),
       "linear");
@@ -68,16 +86,34 @@ void CudaBackend::multiply(const Matrix& x, const Weight& w, const ProductScratc
   }
 }
 
+bool CudaBackend::multiply_some(const kernels::Linear& op, const ProductScratch& scratch,
+                                std::string_view what) {
+  namespace device_kernels = kernels_of_device;
+  if (!tensor_cores_ || op.m > device_kernels::max_tensor_rows || !device_kernels::takes_tensor_product(op)) {
+    return false;
+  }
+  const kernels::Element element = op.grouped != nullptr ? kernels::Element::f16 : op.element;
+  // Rows of x are only read.
+  const device_kernels::Rows x{const_cast<float*>(op.x), op.m, op.k, op.x_stride};
+  device_.check(device_kernels::narrow_rows(device_.stream(), x, element, scratch.narrowed), what);
+  const auto partials = static_cast<std::int64_t>(device_.workspace_bytes() / sizeof(float));
+  const std::int64_t n_splits = device_kernels::tensor_product_splits(op, device_.n_processors(), partials);
+  device_.check(
+      device_kernels::linear_tensor(
+          device_.stream(), op, {scratch.narrowed, reinterpret_cast<float*>(scratch.workspace), n_splits}),
+      what);
+  return true;
+}
+
 void CudaBackend::multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y) {
   kernels::GroupedRows grouped{};
-  if (w.format.is_grouped()) grouped = backend::rows_of(w.format.grouped(), w.cols());
+  const kernels::Linear all = linear_op(x, w, epilogue, y, grouped);
   for (std::int64_t first = 0; first < x.rows; first += kernels_of_device::max_gemv_rows) {
-    const std::int64_t count = std::min(kernels_of_device::max_gemv_rows, x.rows - first);
-    Epilogue part = epilogue;
-    if (part.residual.rows > 0) part.residual = part.residual.slice_rows(first, count);
-    kernels::Linear op = product_of(x.slice_rows(first, count), w, y.slice_rows(first, count));
-    set_epilogue(op, part);
-    if (w.format.is_grouped()) op.grouped = &grouped;
+    kernels::Linear op = all;
+    op.m = std::min(kernels_of_device::max_gemv_rows, x.rows - first);
+    op.x = x.row(first);
+    op.y = y.row(first);
+    if (op.residual != nullptr) op.residual = epilogue.residual.row(first);
     device_.check(kernels_of_device::gemv(device_.stream(), op), "linear");
   }
 }
@@ -91,6 +127,11 @@ void CudaBackend::linear(Execution& exec, const Matrix& x, const Weight& w, cons
   exec.queue.submit(Op::linear, costs::linear(x, w, epilogue, y), [&] {
     // A product can add to what is there, but not after an activation.
     const bool in_place = has_residual && epilogue.residual.data == y.data;
+    kernels::GroupedRows grouped{};
+    if (x.rows > kernels_of_device::max_gemv_rows &&
+        multiply_some(linear_op(x, w, epilogue, y, grouped), scratch, "linear")) {
+      return;
+    }
     if (x.rows <= kernels_of_device::max_gemv_rows || (in_place && epilogue.activation != Activation::none)) {
       return multiply_few(x, w, epilogue, y);
     }
@@ -114,14 +155,13 @@ void CudaBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& g
   const ProductScratch scratch = product_scratch(exec, gate_up, x.rows);
   if (x.rows == 0) return;
   exec.queue.submit(Op::gated_linear, costs::gated_linear(x, gate_up, y), [&] {
+    kernels::Linear op = gated_product_of(x, gate_up, activation, y);
+    kernels::GroupedRows grouped{};
+    set_grouped(op, gate_up, grouped);
     if (x.rows <= kernels_of_device::max_gemv_rows) {
-      kernels::GroupedRows grouped{};
-      const bool is_grouped = gate_up.format.is_grouped();
-      if (is_grouped) grouped = backend::rows_of(gate_up.format.grouped(), gate_up.cols());
-      kernels::Linear op = gated_product_of(x, gate_up, activation, y);
-      if (is_grouped) op.grouped = &grouped;
       return device_.check(kernels_of_device::gemv(device_.stream(), op), "gated_linear");
     }
+    if (multiply_some(op, scratch, "gated_linear")) return;
     for (std::int64_t first = 0; first < x.rows; first += product_rows) {
       const std::int64_t count = std::min(product_rows, x.rows - first);
       const Matrix both{scratch.both, count, 2 * y.cols, 2 * y.cols};

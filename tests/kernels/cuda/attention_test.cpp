@@ -4,13 +4,17 @@
 
 #include <cmath>
 #include <numeric>
+#include <span>
+#include <string>
 #include <vector>
 
+#include "backend/kernel_formats.h"
 #include "kernels/cuda/kernel_test.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/reference/reference.h"
 #include "support/random.h"
 #include "tensor/convert.h"
+#include "tensor/grouped.h"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
@@ -21,39 +25,51 @@ struct Shape {
   std::int64_t n_heads, n_kv_heads, head_size;
 };
 
+/// What tensor cores are given: FP16.
+std::vector<float> rounded(std::vector<float> values) {
+  for (float& value : values) value = f16_to_f32(f32_to_f16(value));
+  return values;
+}
+/// Values are at most 1, and weights, whose sum is 1, are rounded to 11 bits, exponents and sums to 24.
+constexpr double weights_bound = 0x1p-11 + 2e-5;
+
+/// Which kernel, where positions are not split into shares.
+enum class Way { many, tensor };
+
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
 class CudaAttention : public CudaKernelTest {
  protected:
-  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the two kernels.
+  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the kernels.
   void check_pages(const Shape& shape, std::int64_t first, std::int64_t n_rows, std::int64_t window,
-                   Element element, std::int64_t n_splits) {
-    const std::int64_t page_tokens = 16;
+                   Element element, std::int64_t n_splits, Way way = Way::many,
+                   std::int64_t page_tokens = 16) {
     const std::int64_t length = first + n_rows;
     const std::int64_t kv = shape.n_kv_heads * shape.head_size;
     auto k = random_floats(count(length * kv), 1);
     auto v = random_floats(count(length * kv), 2);
-    const auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
+    auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
 
     const std::int64_t n_pages = (length + page_tokens - 1) / page_tokens;
     std::vector<std::int32_t> table(count(n_pages));
     std::iota(table.rbegin(), table.rend(), 1);  // page 0 stays unused
-    const std::int64_t element_bytes = element == Element::f32 ? 4 : 2;
-    const std::int64_t page_bytes = 2 * page_tokens * kv * element_bytes + 64;
+    const std::int64_t head_bytes = shape.head_size * (element == Element::f32 ? 4 : 2);
+    const std::int64_t page_bytes = 2 * page_tokens * shape.n_kv_heads * head_bytes + 64;
     const DeviceArray<std::int32_t> pages(table, stream);
     const DeviceArray<std::byte> memory(count((n_pages + 1) * page_bytes));
     const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream);
     const DeviceArray<float> out(q.size());
-    const PagedKeys paged{memory.data(), page_bytes, page_tokens, element, pages.data()};
+    const PagedKeys paged{memory.data(), page_bytes, page_tokens, element, {}, pages.data()};
     ASSERT_EQ(append_kv(stream, {device_k.data(), length, kv, kv}, {device_v.data(), length, kv, kv}, 0,
                         shape.head_size, paged),
               cudaSuccess);
     if (element == Element::f16) {
-      for (float& value : k) value = f16_to_f32(f32_to_f16(value));
-      for (float& value : v) value = f16_to_f32(f32_to_f16(value));
+      k = rounded(k);
+      v = rounded(v);
     }
+    if (way == Way::tensor) q = rounded(q);
 
     const std::int64_t width = shape.n_heads * shape.head_size;
     Attend op{};
@@ -68,7 +84,9 @@ class CudaAttention : public CudaKernelTest {
     op.window = window;
     const DeviceArray<float> partials(count(
         decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
-    ASSERT_EQ(n_splits > 0 ? attend_few(stream, op, n_splits, partials.data()) : attend_many(stream, op),
+    ASSERT_EQ(n_splits > 0         ? attend_few(stream, op, n_splits, partials.data())
+              : way == Way::tensor ? attend_tensor(stream, op)
+                                   : attend_many(stream, op),
               cudaSuccess);
     const std::vector<float> result = out.read(stream);
     for (std::int64_t row = 0; row < n_rows; ++row) {
@@ -81,47 +99,205 @@ class CudaAttention : public CudaKernelTest {
             q.data() + at, k.data() + start * kv + column, v.data() + start * kv + column, kv, limit - start,
             shape.head_size, 0.3F);
         for (std::int64_t d = 0; d < shape.head_size; ++d) {
-          ASSERT_NEAR(result[count(at + d)], expected[count(d)], 1e-5)
+          ASSERT_NEAR(result[count(at + d)], expected[count(d)], way == Way::tensor ? weights_bound : 1e-5)
               << "row " << row << " head " << head << " element " << d;
+        }
+      }
+    }
+  }
+
+  /// Two pictures' tiles, bidirectional.
+  void check_tiles(const Shape& shape, std::int64_t tokens, Way way) {
+    const std::int64_t n_tiles = 2;
+    const std::int64_t width = shape.n_heads * shape.head_size;
+    auto qkv = random_floats(count(n_tiles * tokens * 3 * width), 4);
+    const DeviceArray<float> device(qkv, stream);
+    if (way == Way::tensor) qkv = rounded(qkv);
+    const DeviceArray<float> out(count(n_tiles * tokens * width));
+    Attend op{};
+    op.q = {device.data(), n_tiles * tokens, width, 3 * width};
+    op.out = {out.data(), n_tiles * tokens, width, width};
+    op.k = device.data() + width;
+    op.v = device.data() + 2 * width;
+    op.kv_stride = 3 * width;
+    op.n_heads = op.n_kv_heads = shape.n_heads;
+    op.head_size = shape.head_size;
+    op.scale = 0.25F;
+    op.tile_rows = tokens;
+    ASSERT_EQ(way == Way::tensor ? attend_tensor(stream, op) : attend_many(stream, op), cudaSuccess);
+    const std::vector<float> result = out.read(stream);
+    for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
+      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+        const float* tile = qkv.data() + row / tokens * tokens * 3 * width + head * shape.head_size;
+        const std::vector<double> expected =
+            kernels::reference::attend(qkv.data() + row * 3 * width + head * shape.head_size, tile + width,
+                                       tile + 2 * width, 3 * width, tokens, shape.head_size, 0.25F);
+        for (std::int64_t d = 0; d < shape.head_size; ++d) {
+          ASSERT_NEAR(result[count(row * width + head * shape.head_size + d)], expected[count(d)],
+                      way == Way::tensor ? weights_bound : 1e-5)
+              << "head size " << shape.head_size << " tokens " << tokens << " row " << row;
         }
       }
     }
   }
 };
 
+constexpr Grouped int8_rows{8, 32, DType::f16, galago::GroupOffset::none, Codebook::none};
+constexpr Grouped int4_rows{4, 32, DType::f16, galago::GroupOffset::minimum, Codebook::none};
+
+/// A page of `tokens` positions whose keys and values in quants are these rows.
+struct QuantPage {
+  GroupedRows rows;
+  std::int64_t tokens, kv_heads, head_size;
+  std::vector<std::int32_t> table;
+
+  std::int64_t bytes() const { return 2 * tokens * kv_heads * rows.row_bytes; }
+  std::size_t at(std::int64_t position, std::int64_t head, bool value) const {
+    const std::int64_t page = table[count(position / tokens)];
+    return count(page * bytes() +
+                 ((value ? kv_heads * tokens : 0) + head * tokens + position % tokens) * rows.row_bytes);
+  }
+};
+
+/// What pages hold in place of `values` [length, kv_heads * head_size].
+std::vector<float> stored(const std::vector<std::byte>& memory, const QuantPage& page, const Grouped& format,
+                          std::int64_t length, bool value) {
+  std::vector<float> result(count(length * page.kv_heads * page.head_size));
+  for (std::int64_t position = 0; position < length; ++position) {
+    for (std::int64_t head = 0; head < page.kv_heads; ++head) {
+      const std::size_t to = count((position * page.kv_heads + head) * page.head_size);
+      decode_row(format,
+                 std::span(memory).subspan(page.at(position, head, value), count(page.rows.row_bytes)),
+                 std::span(result).subspan(to, count(page.head_size)));
+    }
+  }
+  return result;
+}
+
+TEST_F(CudaAttention, RowsBecomeTheQuantsThatTheCpuStores) {
+  for (const Grouped& format :
+       {int8_rows, int4_rows, Grouped{4, 32, DType::f16, galago::GroupOffset::none, Codebook::none},
+        Grouped{8, 32, DType::f16, galago::GroupOffset::minimum, Codebook::none}}) {
+    for (const std::int64_t head_size : {8, 32, 80, 100}) {
+      SCOPED_TRACE(describe(format) + ", head size " + std::to_string(head_size));
+      const std::int64_t length = 5;
+      const QuantPage page{backend::rows_of(format, head_size), 4, 3, head_size, {2, 0}};
+      const std::int64_t width = page.kv_heads * head_size;
+      auto k = random_floats(count(length * width), 1);
+      const auto v = random_floats(count(length * width), 2);
+      std::fill_n(k.begin(), head_size, 0.0F);  // no scale at all
+      const DeviceArray<float> device_k(k, stream), device_v(v, stream);
+      const DeviceArray<std::int32_t> table(page.table, stream);
+      const DeviceArray<std::byte> memory(std::vector<std::byte>(count(3 * page.bytes())), stream);
+      const PagedKeys paged{memory.data(), page.bytes(), page.tokens, Element::f32, page.rows, table.data()};
+      ASSERT_EQ(append_kv(stream, {device_k.data(), length, width, width},
+                          {device_v.data(), length, width, width}, 0, head_size, paged),
+                cudaSuccess);
+      const std::vector<std::byte> bytes = memory.read(stream);
+      for (const bool value : {false, true}) {
+        const std::vector<float>& from = value ? v : k;
+        for (std::int64_t row = 0; row < length * page.kv_heads; ++row) {
+          std::vector<std::byte> expected(count(page.rows.row_bytes));
+          ASSERT_TRUE(encode_row(format, std::span(from).subspan(count(row * head_size), count(head_size)),
+                                 expected));
+          const auto at = bytes.begin() + static_cast<std::ptrdiff_t>(
+                                              page.at(row / page.kv_heads, row % page.kv_heads, value));
+          EXPECT_TRUE(std::equal(expected.begin(), expected.end(), at)) << "row " << row;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaAttention, WhatIsNotFiniteStaysSoInQuants) {
+  const QuantPage page{backend::rows_of(int8_rows, 64), 1, 1, 64, {0}};
+  std::vector<float> k(64, 1);
+  k[40] = INFINITY;
+  const DeviceArray<float> device_k(k, stream), device_v(std::vector<float>(64, 2), stream);
+  const DeviceArray<std::int32_t> table(page.table, stream);
+  const DeviceArray<std::byte> memory(count(page.bytes()));
+  append_kv(stream, {device_k.data(), 1, 64, 64}, {device_v.data(), 1, 64, 64}, 0, 64,
+            {memory.data(), page.bytes(), 1, Element::f32, page.rows, table.data()});
+  const std::vector<std::byte> bytes = memory.read(stream);
+  for (const float value : stored(bytes, page, int8_rows, 1, false)) EXPECT_TRUE(std::isnan(value));
+  for (const float value : stored(bytes, page, int8_rows, 1, true)) EXPECT_EQ(value, 2);
+}
+
+/// Attention over pages of quants, against the values that they hold.
+class CudaQuantAttention : public CudaKernelTest {
+ protected:
+  void check(const Shape& shape, const Grouped& format, std::int64_t first, std::int64_t n_rows, Way way,
+             std::int64_t n_splits) {
+    SCOPED_TRACE(describe(format) + ", head size " + std::to_string(shape.head_size));
+    const std::int64_t length = first + n_rows;
+    QuantPage page{backend::rows_of(format, shape.head_size), 16, shape.n_kv_heads, shape.head_size,
+                   std::vector<std::int32_t>(count((length + 15) / 16))};
+    std::iota(page.table.rbegin(), page.table.rend(), 0);
+    const std::int64_t kv = shape.n_kv_heads * shape.head_size;
+    const std::int64_t width = shape.n_heads * shape.head_size;
+    auto q = random_floats(count(n_rows * width), 3);
+    const DeviceArray<float> device_k(random_floats(count(length * kv), 1), stream),
+        device_v(random_floats(count(length * kv), 2), stream), device_q(q, stream), out(q.size());
+    const DeviceArray<std::int32_t> table(page.table, stream);
+    const DeviceArray<std::byte> memory(page.table.size() * count(page.bytes()));
+    Attend op{};
+    op.paged = {memory.data(), page.bytes(), page.tokens, Element::f32, page.rows, table.data()};
+    append_kv(stream, {device_k.data(), length, kv, kv}, {device_v.data(), length, kv, kv}, 0,
+              shape.head_size, op.paged);
+    op.q = {device_q.data(), n_rows, width, width};
+    op.out = {out.data(), n_rows, width, width};
+    op.n_heads = shape.n_heads;
+    op.n_kv_heads = shape.n_kv_heads;
+    op.head_size = shape.head_size;
+    op.scale = 0.3F;
+    op.first_position = first;
+    const DeviceArray<float> partials(count(
+        decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
+    ASSERT_EQ(n_splits > 0         ? attend_few(stream, op, n_splits, partials.data())
+              : way == Way::tensor ? attend_tensor(stream, op)
+                                   : attend_many(stream, op),
+              cudaSuccess);
+    const std::vector<float> result = out.read(stream);
+    const std::vector<std::byte> bytes = memory.read(stream);
+    const std::vector<float> k = stored(bytes, page, format, length, false);
+    const std::vector<float> v = stored(bytes, page, format, length, true);
+    if (way == Way::tensor) q = rounded(q);
+    // Tensor cores round keys (a score is a sum of head_size products of up to 0.3), values and weights.
+    const double bound =
+        way == Way::many ? 2e-5
+                         : 2 * weights_bound + 2 * 0.3 * 0x1p-11 * static_cast<double>(shape.head_size) / 4;
+    for (std::int64_t row = 0; row < n_rows; ++row) {
+      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+        const std::int64_t column = head / (shape.n_heads / shape.n_kv_heads) * shape.head_size;
+        const std::int64_t at = row * width + head * shape.head_size;
+        const std::vector<double> expected = kernels::reference::attend(
+            q.data() + at, k.data() + column, v.data() + column, kv, first + row + 1, shape.head_size, 0.3F);
+        for (std::int64_t d = 0; d < shape.head_size; ++d) {
+          ASSERT_NEAR(result[count(at + d)], expected[count(d)], bound) << "row " << row << " element " << d;
+        }
+      }
+    }
+  }
+};
+
+TEST_F(CudaQuantAttention, EveryKernelReadsQuants) {
+  for (const Grouped& format : {int8_rows, int4_rows}) {
+    for (const Shape& shape : {Shape{2, 2, 8}, Shape{4, 1, 80}, Shape{3, 1, 128}, Shape{1, 1, 200}}) {
+      check(shape, format, 0, 1, Way::many, 1);
+      check(shape, format, 70, 1, Way::many, 3);
+      check(shape, format, 20, 3, Way::many, 0);
+      check(shape, format, 0, 1, Way::tensor, 0);
+      check(shape, format, 60, 21, Way::tensor, 0);
+    }
+  }
+}
+
 TEST_F(CudaAttention, TilesOfAnySizeBothWays) {
   for (const Shape& shape :
        {Shape{1, 1, 16}, Shape{3, 3, 20}, Shape{2, 2, 64}, Shape{1, 1, 80}, Shape{1, 1, 136}}) {
     for (const std::int64_t tokens : {1, 5, 17, 50}) {
-      const std::int64_t n_tiles = 2;
-      const std::int64_t width = shape.n_heads * shape.head_size;
-      const auto qkv = random_floats(count(n_tiles * tokens * 3 * width), 4);
-      const DeviceArray<float> device(qkv, stream);
-      const DeviceArray<float> out(count(n_tiles * tokens * width));
-      Attend op{};
-      op.q = {device.data(), n_tiles * tokens, width, 3 * width};
-      op.out = {out.data(), n_tiles * tokens, width, width};
-      op.k = device.data() + width;
-      op.v = device.data() + 2 * width;
-      op.kv_stride = 3 * width;
-      op.n_heads = op.n_kv_heads = shape.n_heads;
-      op.head_size = shape.head_size;
-      op.scale = 0.25F;
-      op.tile_rows = tokens;
-      ASSERT_EQ(attend_many(stream, op), cudaSuccess);
-      const std::vector<float> result = out.read(stream);
-      for (std::int64_t row = 0; row < n_tiles * tokens; ++row) {
-        for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-          const float* tile = qkv.data() + row / tokens * tokens * 3 * width + head * shape.head_size;
-          const std::vector<double> expected =
-              kernels::reference::attend(qkv.data() + row * 3 * width + head * shape.head_size, tile + width,
-                                         tile + 2 * width, 3 * width, tokens, shape.head_size, 0.25F);
-          for (std::int64_t d = 0; d < shape.head_size; ++d) {
-            ASSERT_NEAR(result[count(row * width + head * shape.head_size + d)], expected[count(d)], 1e-5)
-                << "head size " << shape.head_size << " tokens " << tokens << " row " << row;
-          }
-        }
-      }
+      check_tiles(shape, tokens, Way::many);
+      if (tokens != 5) check_tiles(shape, tokens == 50 ? 130 : tokens, Way::tensor);
     }
   }
 }
@@ -136,6 +312,17 @@ TEST_F(CudaAttention, ManyRowsOverPages) {
     check_pages(shape, 30, 9, 0, Element::f32, 0);
     check_pages(shape, 37, 6, 5, Element::f16, 0);
   }
+}
+
+TEST_F(CudaAttention, ManyRowsOverPagesOnTensorCores) {
+  for (const Shape& shape : groups) {
+    SCOPED_TRACE(shape.head_size);
+    check_pages(shape, 0, 1, 0, Element::f16, 0, Way::tensor);
+    check_pages(shape, 0, 70, 0, Element::f16, 0, Way::tensor);
+    check_pages(shape, 99, 9, 0, Element::f16, 0, Way::tensor, 8);
+    check_pages(shape, 140, 6, 5, Element::f16, 0, Way::tensor, 12);  // whole tiles before the window
+  }
+  check_pages({2, 1, 20}, 50, 20, 30, Element::f16, 0, Way::tensor);
 }
 
 TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
