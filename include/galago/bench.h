@@ -31,6 +31,8 @@ struct BenchMachine {
   double copy_bytes_per_second = 0;  ///< read and written ones together
   double read_bytes_per_second = 0;
   double flops_per_second = 0;  ///< FP32
+  /// The same product with weights of 4 bits: with --compute auto, activations in int8.
+  double int4_flops_per_second = 0;
 };
 
 /// A part of the work, over all counted runs.
@@ -42,6 +44,8 @@ struct BenchStage {
   double spread = 0;            ///< distance of the quartiles, as a fraction of the median
   double roofline_seconds = 0;  ///< the least time at the machine's ceilings; 0: has no such bound
   bool disturbed = false;       ///< the spread is above the limit: the median means nothing
+  /// Processor time of all threads (median): unlike `seconds`, it hardly sees what else the machine does.
+  double cpu_seconds = 0;
 
   double rate() const { return seconds > 0 ? items / seconds : 0; }
   double roofline_fraction() const { return seconds > 0 ? roofline_seconds / seconds : 0; }

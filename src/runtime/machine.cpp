@@ -19,13 +19,16 @@ using memory::RegionId;
 /// A linear op whose operands are laid out in an arena of its own, timed until `seconds` have passed.
 struct Probe {
   std::int64_t rows, width, features;
+  WeightFormat format = DType::f32;
 };
 
 /// Operations (flops or bytes, as `work` says) per second of the best of several runs.
 double best_rate(backend::Backend& backend, const Probe& probe, double work, double seconds) {
   const auto lay_out = [&](memory::Arena& arena) {
-    float* const to = arena.array<float>(RegionId::weights, probe.features * probe.width);
-    const Weight weight{to, DType::f32, {probe.features, probe.width}};
+    Weight weight{nullptr, probe.format, {probe.features, probe.width}};
+    std::byte* const to =
+        arena.array<std::byte>(RegionId::weights, static_cast<std::int64_t>(weight.bytes()));
+    weight.data = to;
     const Matrix x = arena.matrix(RegionId::activations, probe.rows, probe.width);
     const Matrix y = arena.matrix(RegionId::activations, probe.rows, probe.features);
     // Pages that nobody wrote to are all one page of zeros, which never leaves the cache.
@@ -76,15 +79,22 @@ struct Mapped {
   bool is_program = false;
 };
 
+// A megabyte of FP32 weights: stays in the second-level caches.
+constexpr Probe compute{256, 512, 512};
+constexpr double compute_flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
+
 }  // namespace
 
 MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort) {
-  const Probe compute{256, 512, 512};               // a megabyte of weights: stays in the second-level caches
   const Probe stream{1, 2048, effort.stream_rows};  // 64 MiB of weights or more: comes from memory
-  const double flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
   const double bytes = 4.0 * static_cast<double>(stream.width * stream.features);
-  return {best_rate(backend, compute, flops, effort.seconds),
+  return {best_rate(backend, compute, compute_flops, effort.seconds),
           best_rate(backend, stream, bytes, effort.seconds)};
+}
+
+double measure_int4_flops(backend::Backend& backend, double seconds) {
+  const Grouped nibbles{4, 32, DType::f16, GroupOffset::none, {}};
+  return best_rate(backend, {compute.rows, compute.width, compute.features, nibbles}, compute_flops, seconds);
 }
 
 ProcessMemory process_memory() {

@@ -18,6 +18,10 @@ struct CeilingEffort {
 /// Measures the backend's own inner loops on data in cache, and a streaming read.
 MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort = {});
 
+/// The same inner loops with weights of 4 bits in groups of 32, as flops per second: on a CPU that rounds
+/// activations to int8, its rate in int8.
+double measure_int4_flops(backend::Backend& backend, double seconds);
+
 /// Resident memory of this process now and at its peak, by the operating system's account.
 struct ProcessMemory {
   std::uint64_t resident_bytes = 0;

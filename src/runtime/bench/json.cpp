@@ -14,7 +14,8 @@ OrderedJson machine_json(const BenchMachine& machine) {
           {"threads", machine.threads},
           {"copy_bytes_per_second", machine.copy_bytes_per_second},
           {"read_bytes_per_second", machine.read_bytes_per_second},
-          {"flops_per_second", machine.flops_per_second}};
+          {"flops_per_second", machine.flops_per_second},
+          {"int4_flops_per_second", machine.int4_flops_per_second}};
 }
 
 OrderedJson stage_json(const BenchStage& stage) {
@@ -26,7 +27,8 @@ OrderedJson stage_json(const BenchStage& stage) {
           {"rate", stage.rate()},
           {"roofline_seconds", stage.roofline_seconds},
           {"roofline_fraction", stage.roofline_fraction()},
-          {"disturbed", stage.disturbed}};
+          {"disturbed", stage.disturbed},
+          {"cpu_seconds", stage.cpu_seconds}};
 }
 
 OrderedJson memory_json(const BenchResult& result) {
@@ -67,13 +69,15 @@ BenchMachine parse_machine(const Json& json) {
           json.at("threads"),
           json.at("copy_bytes_per_second"),
           json.at("read_bytes_per_second"),
-          json.at("flops_per_second")};
+          json.at("flops_per_second"),
+          json.value("int4_flops_per_second", 0.0)};
 }
 
 BenchStage parse_stage(const Json& json) {
-  return {json.at("name"),     json.at("unit"),   json.at("items"),
-          json.at("seconds"),  json.at("spread"), json.at("roofline_seconds"),
-          json.at("disturbed")};
+  return {json.at("name"),      json.at("unit"),
+          json.at("items"),     json.at("seconds"),
+          json.at("spread"),    json.at("roofline_seconds"),
+          json.at("disturbed"), json.value("cpu_seconds", 0.0)};
 }
 
 BenchResult parse_result(const Json& json) {

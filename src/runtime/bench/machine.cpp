@@ -55,7 +55,8 @@ BenchMachine measure_machine(backend::Backend& backend, int n_threads) {
           n_threads,
           copy_bandwidth(n_threads),
           ceilings.bytes_per_second,
-          ceilings.flops_per_second};
+          ceilings.flops_per_second,
+          measure_int4_flops(backend, effort.seconds)};
 }
 
 }  // namespace galago::runtime

@@ -20,7 +20,8 @@ BenchStage summarize_stage(const runtime::StageRuns& runs, double max_spread) {
           summary.median,
           summary.spread,
           runs.roofline_seconds,
-          summary.spread > max_spread};
+          summary.spread > max_spread,
+          runtime::summarize(runs.cpu_seconds).median};
 }
 
 void describe_subject(const runtime::Subject& subject, BenchResult& result) {

@@ -1,5 +1,7 @@
 #include "runtime/bench/subject.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <numeric>
 #include <span>
@@ -28,6 +30,13 @@ Blueprint open_blueprint(const EngineOptions& options) {
   if (!options.shape.empty()) return model_of_shape(options.shape);
   const auto path = model_path(options.model, options.mmproj);
   return draw_blueprint(checkpoint::open_checkpoint(path.model, path.projector));
+}
+
+/// Processor time of all of this process's threads.
+double process_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 /// The options with everything settled that depends on the model.
@@ -110,14 +119,14 @@ void Subject::measure_ceilings() {
 
 void Subject::load() {
   executor_.reset();
-  const Clock::time_point start = Clock::now();
+  const Mark start{Clock::now(), process_seconds(), {}};
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
                     memory::Arena::laid_out(rehearsal_.memory, backend_->device_memory()));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =
       static_cast<double>(rehearsal_.regions[static_cast<std::size_t>(memory::RegionId::weights)]);
-  record("load", "byte", bytes, {start, {}}, {Clock::now(), {}});
+  record("load", "byte", bytes, start, {Clock::now(), process_seconds(), {}});
 }
 
 void Subject::forget() {
@@ -126,11 +135,11 @@ void Subject::forget() {
 
 Subject::Mark Subject::mark() const {
   backend_->finish();
-  return {Clock::now(), executor_->ledger()};
+  return {Clock::now(), process_seconds(), executor_->ledger()};
 }
 
 Subject::Effort Subject::effort(const Mark& from, const Mark& to) const {
-  return {std::chrono::duration<double>(to.time - from.time).count(),
+  return {std::chrono::duration<double>(to.time - from.time).count(), to.cpu_seconds - from.cpu_seconds,
           roofline_between(from.costs, to.costs, machine_)};
 }
 
@@ -138,9 +147,10 @@ void Subject::record(const char* name, const char* unit, double items, const Eff
   const auto is_it = [name](const StageRuns& stage) { return stage.name == name; };
   auto stage = std::find_if(stages_.begin(), stages_.end(), is_it);
   if (stage == stages_.end()) {
-    stage = stages_.insert(stages_.end(), {name, unit, items, {}, effort.roofline_seconds});
+    stage = stages_.insert(stages_.end(), {name, unit, items, {}, {}, effort.roofline_seconds});
   }
   stage->seconds.push_back(effort.seconds);
+  stage->cpu_seconds.push_back(effort.cpu_seconds);
 }
 
 void Subject::record(const char* name, const char* unit, double items, const Mark& from, const Mark& to) {
@@ -161,6 +171,7 @@ void Subject::see_picture() {
     const Mark now = mark();
     const Effort done = effort(last, now);
     running->seconds += done.seconds;
+    running->cpu_seconds += done.cpu_seconds;
     running->roofline_seconds += done.roofline_seconds;
     running = &next;
     last = now;
