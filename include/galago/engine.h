@@ -32,9 +32,10 @@ enum class PromptForm {
   raw,   ///< the text of the one message is the prompt as it is, special tokens in it included
 };
 
-/// Whether keys and values of the request before are taken over as far as the prompts agree. Sums may then be
-/// made in another order, so the last bits of a reused prompt can differ from a fresh one's.
-enum class PrefixReuse { none, previous_request };
+/// Whether keys and values that other requests left in the cache, or are working with, are taken over as far
+/// as the prompts agree: pages of the same beginning are there once. Sums may then be made in another order,
+/// so the last bits of a reused prompt can differ from a fresh one's.
+enum class PrefixReuse { none, cached };
 
 struct Request {
   std::vector<Message> messages;
@@ -58,13 +59,30 @@ struct Completion {
   std::string text;
   std::vector<std::int32_t> token_ids;  ///< generated ones
   std::int64_t prompt_tokens = 0;       ///< image tokens included
-  std::int64_t cached_tokens = 0;       ///< of those, taken from the KV cache of the request before
+  std::int64_t cached_tokens = 0;       ///< of those, taken from the KV cache as other requests left it
   FinishReason finish = FinishReason::end_of_text;
   Timing timing;
 };
 
 /// Called with each new piece of text (whole UTF-8 sequences); returning false stops the generation.
 using OnText = std::function<bool(std::string_view piece)>;
+
+/// One of several requests.
+struct Task {
+  Request request;
+  OnText on_text{};
+};
+/// Supplies the next task, or nothing: there are no more. A task's pictures are let go when they are encoded.
+using NextTask = std::function<std::optional<Task>()>;
+
+/// What became of a task.
+struct Outcome {
+  std::size_t task = 0;                  ///< in the order in which they were supplied, from 0
+  std::optional<Completion> completion;  ///< none: it failed
+  std::optional<Error> error;
+};
+/// Called as soon as a task's outcome is known. False: no further one is begun, those in work are finished.
+using OnOutcome = std::function<bool(const Outcome& outcome)>;
 
 /// A stage's values, for comparison with other implementations. Exactly one of the vectors is filled.
 struct TraceTensor {
@@ -98,6 +116,11 @@ class Engine {
   /// Throws Error{input} for a prompt that cannot be used or is longer than the context, Error{usage} for
   /// sampling options out of range. The engine stays usable.
   Completion generate(const Request& request, const OnText& on_text = {});
+
+  /// Answers tasks, up to EngineOptions::batch at once as far as there are pages for them: those steps of
+  /// decoding are one. Where the tower is staged, it encodes the pictures of several tasks before it leaves.
+  /// An Error{input} is its task's outcome; others are thrown, when what was done before has been told.
+  void generate_all(const NextTask& next, const OnOutcome& on_outcome);
 
   /// Runs the request greedily for exactly `request.sampling.max_new_tokens` tokens, the end of the text
   /// ignored, and returns every stage. `logits` are those of all prompt tokens.

@@ -18,8 +18,8 @@ struct RegionPlan {
 /// The memory that a phase has in use; its least work, and the time that takes at the machine's measured
 /// ceilings (roofline).
 struct PhasePlan {
-  std::string name;  ///< "load", "encode" (one picture), "prefill" (the planned prompt), "decode" (one token,
-                     ///< full context)
+  std::string name;  ///< "load", "encode" (one picture), "prefill" (the planned prompt), "decode" (one token
+                     ///< of each request of the batch, full context)
   double flops;
   std::uint64_t bytes_read;
   std::uint64_t bytes_written;
@@ -48,7 +48,7 @@ struct Plan {
   std::string chat_format;  ///< what conversations are written in; empty for known shapes
   std::string notice;       ///< what the caller should tell the user about the model; empty: nothing
   std::string device;       ///< "cpu (avx2, 2 threads)"
-  std::string precision, tower_precision, kv_precision;
+  std::string precision, embeddings_precision, output_precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
   std::int64_t image_tokens = 0;     ///< tokens of the largest picture; 0 for text models
@@ -56,6 +56,8 @@ struct Plan {
   std::int64_t tile_batch = 0;       ///< tiles in the vision tower at once
   bool tower_staged = false;         ///< the tower is there to encode only; TowerPlacement
   std::int64_t streamed_layers = 0;  ///< EngineOptions::streamed_layers
+  std::int64_t batch = 1;            ///< requests that are decoded at once
+  std::int64_t encode_batch = 0;     ///< pictures that are encoded before a staged tower leaves
   std::int64_t page_tokens = 0;      ///< tokens of one KV page
   std::int64_t n_pages = 0;
   std::vector<RegionPlan> regions;

@@ -20,6 +20,7 @@
 #include "runtime/plan_subject.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
+#include "runtime/scheduler.h"
 #include "runtime/shape_model.h"
 
 namespace galago {
@@ -116,11 +117,13 @@ struct Engine::State {
             prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
             *prepared.backend,
             memory::Arena::laid_out(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
-        generation(prepared.files, executor) {}
+        generation(prepared.files, executor),
+        scheduler(generation, prepared.settled.configuration.batch) {}
 
   Prepared prepared;
   runtime::Executor executor;
   runtime::Generation generation;
+  runtime::Scheduler scheduler;
 };
 
 Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
@@ -137,7 +140,11 @@ std::vector<RegionUse> Engine::memory() const {
 }
 
 Completion Engine::generate(const Request& request, const OnText& on_text) {
-  return state_->generation.run(request, on_text);
+  return state_->scheduler.run(request, on_text);
+}
+
+void Engine::generate_all(const NextTask& next, const OnOutcome& on_outcome) {
+  state_->scheduler.run_all(next, on_outcome);
 }
 
 Trace Engine::trace(const Request& request) {

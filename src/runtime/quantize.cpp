@@ -185,8 +185,8 @@ void check_options(const QuantizeOptions& options) {
 
 runtime::Configuration formats_in_groups(const QuantizeOptions& options) {
   runtime::Configuration configuration = runtime::formats_for(options.precision);
-  for (auto* format :
-       {&configuration.decoder_format, &configuration.vocabulary_format, &configuration.tower_format}) {
+  for (auto* format : {&configuration.decoder_format, &configuration.embeddings_format,
+                       &configuration.output_format, &configuration.tower_format}) {
     Grouped grouped = (*format)->grouped();
     grouped.group = options.group;
     *format = grouped;

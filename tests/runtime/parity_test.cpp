@@ -343,7 +343,7 @@ TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
   request.sampling.ignore_end = true;
   const Completion fresh = engine.generate(request);
   EXPECT_EQ(fresh.cached_tokens, 0);
-  request.reuse = PrefixReuse::previous_request;
+  request.reuse = PrefixReuse::cached;
   const Completion again = engine.generate(request);
   EXPECT_EQ(again.cached_tokens, again.prompt_tokens - 1);
   EXPECT_EQ(again.timing.encode_seconds, 0);

@@ -90,13 +90,13 @@ class Budgets(CliTest):
             budget = smallest + (ample - smallest) * step // (self.steps - 1)
             code, text, told = self.caption(budget)
             self.assertEqual(code, 0, (budget, told))
-            numbers = re.search(r"decoder (.*?), KV", told)[1]
+            numbers = re.search(r"decoder (.*?), context", told)[1]
             texts.setdefault(numbers, set()).add(text)
             codes.append(numbers)
         self.assertGreater(len(texts), 1, "the sweep met one precision only")
         for numbers, found in texts.items():
             self.assertEqual(len(found), 1, numbers)
-        self.assertEqual(codes[-1], "as stored, tower as stored")
+        self.assertEqual(codes[-1], "as stored, tower as stored, KV fp16")
 
     def test_the_choice_and_the_ladder_are_told(self):
         ample = self.plan()["peak_bytes"]
@@ -107,6 +107,20 @@ class Budgets(CliTest):
         self.assertGreater(len(ladder), 1)
         self.assertTrue(ladder[-1]["fits"])
         self.assertFalse(ladder[0]["fits"])
+
+    def test_a_later_picture_in_a_chat_is_planned_for_or_refused_with_the_numbers(self):
+        width, height = 1000, 800
+        header = b"BM" + (54 + width * height * 3).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
+        header += (40).to_bytes(4, "little") + width.to_bytes(4, "little") + height.to_bytes(4, "little")
+        header += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
+        picture = self.folder / "later.bmp"
+        picture.write_bytes(header + bytes(width * height * 3))
+        lines = f"/image {picture}\nWhat is it?\n"
+        arguments = ("chat", "-m", self.model, "--max-new-tokens", "2", "--context", "512")
+        self.galago(*arguments, stdin=lines)
+        refused = self.galago(*arguments, "--picture-memory", "1MiB", stdin=lines, code=1).stderr.decode()
+        self.assertRegex(refused, r"later.bmp: takes \d+ bytes .* of the 1048576 that were planned")
+        self.galago(*arguments, "--picture-memory", re.search(r"--picture-memory (\d+)", refused)[1], stdin=lines)
 
     def test_a_budget_above_the_machine(self):
         self.fails(4, "this machine has", "plan", "-m", self.model, "--memory", "1000TiB")

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "interrupt.h"
 #include "options.h"
 #include "output_file.h"
+#include "size.h"
 
 namespace galago::cli {
 namespace {
@@ -31,17 +33,50 @@ struct ChatArguments {
   EngineOptions engine;
   DecodeOptions decode;
   SamplingOptions sampling;
+  std::uint64_t picture_bytes = 0;  ///< 0: as room_for_pictures() says
 };
+
+constexpr std::uint64_t usual_picture_bytes = 64 << 20;  // a photo of 12 million pixels, decoded
+
+/// Memory that pictures may take, now and later: it is planned. Those named at the start have theirs in any
+/// case.
+std::uint64_t room_for_pictures(const ChatArguments& arguments) {
+  std::uint64_t named = 0, pixels = 0;
+  for (const std::string& path : arguments.images) {
+    const auto needs = picture_needs(path, arguments.decode);
+    if (!needs) continue;  // loading it tells why
+    named = std::max(named, pixels + needs->bytes);
+    pixels += static_cast<std::uint64_t>(needs->width * needs->height) * 3;
+  }
+  std::uint64_t room = arguments.picture_bytes;
+  if (room == 0) {
+    const std::uint64_t budget = arguments.engine.memory_limit;
+    room = budget == 0 ? usual_picture_bytes : std::min(usual_picture_bytes, budget / 8);
+  }
+  return std::max(room, named);
+}
 
 class Conversation {
  public:
-  Conversation(Engine& engine, const ChatArguments& arguments) : engine_(engine), arguments_(arguments) {
+  Conversation(Engine& engine, const ChatArguments& arguments, std::uint64_t room)
+      : engine_(engine), arguments_(arguments), room_(room) {
     request_.sampling = arguments.sampling;
-    request_.reuse = PrefixReuse::previous_request;
+    request_.reuse = PrefixReuse::cached;
     reset();
   }
 
-  void show(const std::string& path) { waiting_.push_back(load_image(path, arguments_.decode)); }
+  void show(const std::string& path) {
+    const auto needs = picture_needs(path, arguments_.decode);
+    const std::uint64_t held = held_bytes();
+    if (needs && held + needs->bytes > room_) {
+      throw Error(
+          ErrorCode::memory,
+          fmt::format("{}: takes {} bytes while it is decoded, {} are left of the {} that were planned for "
+                      "pictures; /reset lets go of earlier ones, --picture-memory {} plans for all",
+                      path, needs->bytes, room_ - std::min(held, room_), room_, held + needs->bytes));
+    }
+    waiting_.push_back(load_image(path, arguments_.decode));
+  }
 
   void reset() {
     request_.messages.clear();
@@ -70,8 +105,19 @@ class Conversation {
   }
 
  private:
+  /// Pixels of the conversation's pictures.
+  std::uint64_t held_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const Image& image : waiting_) bytes += image.pixels().size();
+    for (const Message& message : request_.messages) {
+      for (const Image& image : message.images) bytes += image.pixels().size();
+    }
+    return bytes;
+  }
+
   Engine& engine_;
   const ChatArguments& arguments_;
+  std::uint64_t room_;  // for pictures
   Request request_;
   std::vector<Image> waiting_;
   OutputFile output_;
@@ -105,10 +151,12 @@ bool stays_usable(ErrorCode code) {
 }
 
 int run_chat(const ChatArguments& arguments, const Settings& settings) {
-  Engine engine(arguments.engine);
+  EngineOptions options = arguments.engine;
+  options.picture_bytes = room_for_pictures(arguments);
+  Engine engine(options);
   tell_notice(engine.plan());
   tell_choice(engine.plan());
-  Conversation conversation(engine, arguments);
+  Conversation conversation(engine, arguments, options.picture_bytes);
   for (const std::string& path : arguments.images) conversation.show(path);
   const bool at_terminal = isatty(STDIN_FILENO) != 0;
   if (at_terminal && !settings.quiet) fmt::print(stderr, "{}", help);
@@ -144,6 +192,12 @@ void add_chat(CLI::App& app, const Settings& settings, Run& run) {
   add_system_option(*command, arguments->system);
   add_engine_options(*command, arguments->engine);
   add_picture_options(*command, arguments->decode);
+  command
+      ->add_option_function<std::string>(
+          "--picture-memory",
+          [arguments](const std::string& text) { arguments->picture_bytes = parse_size(text); },
+          "Memory to plan for pictures, later ones too; default: 64MiB, an eighth of --memory at most")
+      ->type_name("SIZE");
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
   command->callback(

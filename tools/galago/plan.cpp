@@ -43,6 +43,7 @@ void add_plan(CLI::App& app, Run& run) {
   const auto arguments = std::make_shared<PlanArguments>();
   add_model_option(*command, arguments->engine);
   add_engine_options(*command, arguments->engine);
+  add_batch_options(*command, arguments->engine);
   command->add_option("-p,--prompt", arguments->workload.prompt, "Plan for this prompt")
       ->capture_default_str();
   command
