@@ -21,6 +21,7 @@ ENTRY = re.compile(r"Compiling entry function '(\S+)' for")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
 REGISTERS, WARPS, GRANULE = 65536, 64, 256
+HEADING = "## Registers and occupancy"
 
 
 def compile_kernels(arguments):
@@ -82,8 +83,10 @@ def main():
     bad = [k for k in kernels if k["plain"] in HOT and (k["stack"] or k["spills"])]
     missing = [name for name in HOT if not any(k["plain"] == name for k in kernels)]
     if options.out:
-        options.out.write_text("# CUDA kernels\n\nAs ptxas reports them (tools/cuda_kernels.py). Occupancy counts registers "
-                               "only; attention kernels take dynamic shared memory besides.\n\n" + table(kernels),
+        # What stands above the table is written by hand.
+        above = options.out.read_text(encoding="utf-8").split(HEADING)[0] if options.out.exists() else "# CUDA kernels\n\n"
+        options.out.write_text(above + HEADING + "\n\nAs ptxas reports them (tools/cuda_kernels.py). Occupancy counts registers "
+                               "only; some kernels take dynamic shared memory besides.\n\n" + table(kernels),
                                encoding="utf-8")
     for k in bad:
         print(f"{k['source']}: {k['name']} for sm_{k['arch']} has {k['stack']} bytes of stack and spills {k['spills']}, "

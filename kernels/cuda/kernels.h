@@ -67,6 +67,9 @@ cudaError_t scale_rows(cudaStream_t stream, const Rows& y, float scale);
 /// y += x * scale [cols]
 cudaError_t add_scaled(cudaStream_t stream, const Rows& x, const float* scale, const Rows& y);
 
+/// Whether the current device can run what was built; the error of the runtime if not.
+cudaError_t find_kernels();
+
 // --- norms ---
 
 cudaError_t layer_norm(cudaStream_t stream, const Norm& op, std::int64_t n_rows);

@@ -115,10 +115,10 @@ struct GroupedPieces {
         bits == 8 ? raw.quants[bits / 4 - 1] ^ 0x80808080U : raw.quants[0] >> 4 & 0x0f0f0f0fU;
     const float zero = bits == 8 ? 128.0F : (pages.has_minima ? 0.0F : 8.0F);
     float quants[piece_elements];
-    bytes_to_floats(low, quants);
-    bytes_to_floats(high, quants + 4);
+    bytes_to_floats(low, zero, quants);
+    bytes_to_floats(high, zero, quants + 4);
 #pragma unroll
-    for (int i = 0; i < piece_elements; ++i) to[i] = (quants[i] - zero) * scale + minimum;
+    for (int i = 0; i < piece_elements; ++i) to[i] = quants[i] * scale + minimum;
   }
 };
 

@@ -1,7 +1,7 @@
 // Products with few rows of x, weights widened or dequantised on their way: what decoding waits for is the
 // reading of the weights. And grouped rows to FP16, for products that are large enough for tensor cores.
+#include "kernels/cuda/gemv_rows.cuh"
 #include "kernels/cuda/grid.cuh"
-#include "kernels/cuda/grouped.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/linear_end.cuh"
 
@@ -10,84 +10,6 @@ namespace {
 
 constexpr unsigned gemv_threads = 128;
 constexpr unsigned gemv_warps = gemv_threads / warp_lanes;
-/// Rows of weights that a warp reads side by side: loads in flight, and uses of each x.
-constexpr int weight_rows = 4;
-/// Elements that a lane takes of a row at once, as two runs of four.
-constexpr int unit_elements = 8;
-
-struct Gemv {
-  Linear op;
-  GroupedParams grouped;
-  std::int64_t row_bytes;
-  bool vector_x;  // rows of x begin at multiples of 16 bytes
-};
-
-/// Where a unit's two runs of four begin.
-struct UnitPlace {
-  std::int64_t first, second;
-};
-
-template <class T, bool aligned>
-struct PlainRow {
-  static __device__ __forceinline__ UnitPlace place(std::int64_t unit) {
-    return {unit * unit_elements, unit * unit_elements + 4};
-  }
-  static __device__ __forceinline__ void load(const Gemv& params, const Global<const std::uint8_t>& bytes,
-                                              std::int64_t unit, float (&w)[unit_elements]) {
-    const Global<const T> row = memory_as<const T>(bytes);
-    const std::int64_t first = unit * unit_elements;
-    if constexpr (aligned && sizeof(T) == 4) {
-      const Float4 low = load_vector<Float4>(row, first);
-      const Float4 high = load_vector<Float4>(row, first + 4);
-      for (int i = 0; i < 4; ++i) {
-        w[i] = low.values[i];
-        w[4 + i] = high.values[i];
-      }
-    } else if constexpr (aligned) {
-      struct alignas(16) Eight {
-        T values[unit_elements];
-      };
-      const Eight eight = load_vector<Eight>(row, first);
-#pragma unroll
-      for (int i = 0; i < unit_elements; ++i) w[i] = widen(eight.values[i]);
-    } else {
-#pragma unroll
-      for (int i = 0; i < unit_elements; ++i) w[i] = first + i < params.op.k ? widen(row[first + i]) : 0.0F;
-    }
-  }
-};
-
-template <int bits>
-struct GroupedRow {
-  // Four bytes of a chunk of 4-bit quants hold four neighbours and the four 16 further on.
-  static __device__ __forceinline__ UnitPlace place(std::int64_t unit) {
-    if (bits == 8) return {unit * unit_elements, unit * unit_elements + 4};
-    const std::int64_t first = unit / 4 * 32 + unit % 4 * 4;
-    return {first, first + 16};
-  }
-  static __device__ __forceinline__ void load(const Gemv& params, const Global<const std::uint8_t>& bytes,
-                                              std::int64_t unit, float (&w)[unit_elements]) {
-    const UnitPlace at = place(unit);
-    const GroupValues low = group_values(params.grouped, bytes, at.first);
-    const GroupValues high =
-        bits == 8 || params.grouped.rows.group > 16 ? low : group_values(params.grouped, bytes, at.second);
-    if constexpr (bits == 8) {
-      struct alignas(8) Eight {
-        std::int8_t quants[unit_elements];
-      };
-      const Eight eight = load_vector<Eight>(bytes, unit * unit_elements);
-#pragma unroll
-      for (int i = 0; i < unit_elements; ++i) w[i] = quant_value(params.grouped, low, eight.quants[i]);
-    } else {
-      const auto word = load_vector<std::uint32_t>(bytes, unit * 4);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        w[i] = quant_value(params.grouped, low, static_cast<int>(word >> 8 * i & 15U));
-        w[4 + i] = quant_value(params.grouped, high, static_cast<int>(word >> (8 * i + 4) & 15U));
-      }
-    }
-  }
-};
 
 __device__ __forceinline__ Float4 load_x(const Gemv& params, const Global<const float>& row,
                                          std::int64_t at) {
@@ -119,12 +41,72 @@ __device__ __forceinline__ void store_column(const Linear& op, std::int64_t colu
   }
 }
 
+/// sums += the unit's weights times x's elements there.
 template <class Format, int most_rows>
-__global__ void __launch_bounds__(gemv_threads) gemv_kernel(const Gemv params) {
+__device__ __forceinline__ void add_unit(const Gemv& params, const Global<const float>& x, std::int64_t unit,
+                                         const typename Format::Raw (&raw)[weight_rows],
+                                         float (&sums)[weight_rows][most_rows]) {
+  float w[weight_rows][unit_elements];
+#pragma unroll
+  for (int i = 0; i < weight_rows; ++i) Format::widen_to(params, raw[i], w[i]);
+  const UnitPlace at = Format::place(unit);
+#pragma unroll
+  for (int row = 0; row < most_rows; ++row) {
+    if (row >= params.op.m) continue;
+    const Float4 low = load_x(params, x + row * params.op.x_stride, at.first);
+    const Float4 high = load_x(params, x + row * params.op.x_stride, at.second);
+    float total = 0;
+    if constexpr (Format::has_scales) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) total += low.values[j] + high.values[j];
+    }
+#pragma unroll
+    for (int i = 0; i < weight_rows; ++i) {
+      float sum = Format::has_scales ? 0.0F : sums[i][row];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum += low.values[j] * w[i][j] + high.values[j] * w[i][4 + j];
+      if constexpr (Format::has_scales) {
+        const GroupValues group = Format::scales(params, raw[i]);
+        sum = sums[i][row] + group.scale * sum + group.minimum * total;
+      }
+      sums[i][row] = sum;
+    }
+  }
+}
+
+/// Warps that took parts of the same sums put them together; true for the one that goes on with them.
+template <int most_rows>
+__device__ __forceinline__ bool join_warps(float (&sums)[weight_rows][most_rows]) {
+  GALAGO_SHARED_ARRAY(float, parts, gemv_warps* weight_rows* most_rows);
+  constexpr int of_warp = weight_rows * most_rows;
+#pragma unroll
+  for (int i = 0; i < weight_rows; ++i) {
+#pragma unroll
+    for (int row = 0; row < most_rows; ++row) {
+      if (lane_index() == 0) parts[warp_index() * of_warp + i * most_rows + row] = sums[i][row];
+    }
+  }
+  block_barrier();
+  if (warp_index() > 0) return false;
+#pragma unroll
+  for (int i = 0; i < weight_rows; ++i) {
+#pragma unroll
+    for (int row = 0; row < most_rows; ++row) {
+      for (unsigned warp = 1; warp < gemv_warps; ++warp) {
+        sums[i][row] += parts[warp * of_warp + i * most_rows + row];
+      }
+    }
+  }
+  return true;
+}
+
+template <class Format, int most_rows>
+__global__ void __launch_bounds__(gemv_threads, most_rows == 1 ? 4 : 1) gemv_kernel(const Gemv params) {
   const Linear& op = params.op;
   const int n_columns = op.up != nullptr ? weight_rows / 2 : weight_rows;
+  const std::int64_t rows_at_once = params.share_rows ? 1 : gemv_warps;
   const std::int64_t first_column =
-      (static_cast<std::int64_t>(blockIdx.x) * gemv_warps + warp_index()) * n_columns;
+      (blockIdx.x * rows_at_once + (params.share_rows ? 0 : warp_index())) * n_columns;
   const Global<const float> x(op.x);
   const Global<const std::uint8_t> weights[weight_rows] = {
       weight_row(params, first_column, 0), weight_row(params, first_column, 1),
@@ -134,23 +116,22 @@ __global__ void __launch_bounds__(gemv_threads) gemv_kernel(const Gemv params) {
   const std::int64_t filled = (op.k + 31) / 32 * 32;  // grouped rows are filled up; others have nothing there
   const std::int64_t n_units =
       params.grouped.n_groups > 0 ? filled / unit_elements : (op.k + unit_elements - 1) / unit_elements;
-  for (std::int64_t unit = lane_index(); unit < n_units; unit += warp_lanes) {
-    float w[weight_rows][unit_elements];
+  // With more rows of x there is work enough for every load.
+  constexpr int batch = most_rows == 1 ? Format::batch : 1;
+  const std::int64_t begin = params.share_rows ? threadIdx.x : lane_index();
+  const std::int64_t step = params.share_rows ? gemv_threads : warp_lanes;
+  for (std::int64_t first = begin; first < n_units; first += batch * step) {
+    typename Format::Raw raw[batch][weight_rows];
 #pragma unroll
-    for (int i = 0; i < weight_rows; ++i) Format::load(params, weights[i], unit, w[i]);
-    const UnitPlace at = Format::place(unit);
+    for (int u = 0; u < batch; ++u) {
+      if (first + u * step >= n_units) continue;
 #pragma unroll
-    for (int row = 0; row < most_rows; ++row) {
-      if (row >= op.m) continue;
-      const Float4 low = load_x(params, x + row * op.x_stride, at.first);
-      const Float4 high = load_x(params, x + row * op.x_stride, at.second);
+      for (int i = 0; i < weight_rows; ++i) raw[u][i] = Format::load(params, weights[i], first + u * step);
+    }
 #pragma unroll
-      for (int i = 0; i < weight_rows; ++i) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          sums[i][row] += low.values[j] * w[i][j] + high.values[j] * w[i][4 + j];
-        }
-      }
+    for (int u = 0; u < batch; ++u) {
+      if (first + u * step >= n_units) continue;
+      add_unit<Format, most_rows>(params, x, first + u * step, raw[u], sums);
     }
   }
 
@@ -161,8 +142,9 @@ __global__ void __launch_bounds__(gemv_threads) gemv_kernel(const Gemv params) {
       if (row < op.m) sums[i][row] = warp_sum(sums[i][row]);
     }
   }
-  // A lane a column, so that they finish side by side. Which sums are a lane's is settled when this is
-  // compiled: registers have no index.
+  if (params.share_rows && !join_warps<most_rows>(sums)) return;
+    // A lane a column, so that they finish side by side. Which sums are a lane's is settled when this is
+    // compiled: registers have no index.
 #pragma unroll
   for (int i = 0; i < weight_rows; ++i) {
     const std::int64_t column = first_column + i;
@@ -173,7 +155,8 @@ __global__ void __launch_bounds__(gemv_threads) gemv_kernel(const Gemv params) {
 
 template <class Format>
 cudaError_t launch_gemv(cudaStream_t stream, const Gemv& params) {
-  const std::int64_t n_columns = gemv_warps * (params.op.up != nullptr ? weight_rows / 2 : weight_rows);
+  const std::int64_t n_columns =
+      (params.share_rows ? 1 : gemv_warps) * (params.op.up != nullptr ? weight_rows / 2 : weight_rows);
   const Grid grid{static_cast<unsigned>((params.op.n + n_columns - 1) / n_columns), 1, 1};
   if (params.op.m == 1) return launch<gemv_kernel<Format, 1>>(stream, "gemv", grid, gemv_threads, 0, params);
   if (params.op.m <= 4) return launch<gemv_kernel<Format, 4>>(stream, "gemv", grid, gemv_threads, 0, params);
@@ -211,12 +194,22 @@ __global__ void dequantise_kernel(const Dequantise op) {
 
 cudaError_t gemv(cudaStream_t stream, const Linear& op) {
   if (op.m == 0) return cudaSuccess;
-  Gemv params{op, {}, 0, op.x_stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(op.x) % 16 == 0};
+  // Few long rows: all warps of a block take the same ones, so that there are blocks for all processors.
+  constexpr std::int64_t few_weight_rows = 16384;
+  constexpr std::int64_t long_row = 2048;
+  const bool share_rows = op.k >= long_row && op.n <= few_weight_rows / (op.up != nullptr ? 2 : 1);
+  Gemv params{op, {},         0,
+              0,  share_rows, op.x_stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(op.x) % 16 == 0};
   if (op.grouped != nullptr) {
     params.grouped = grouped_params(*op.grouped, op.k);
     params.row_bytes = op.grouped->row_bytes;
-    return op.grouped->bits == 8 ? launch_gemv<GroupedRow<8>>(stream, params)
-                                 : launch_gemv<GroupedRow<4>>(stream, params);
+    const bool is_usual =
+        op.grouped->codebook == nullptr && op.grouped->group >= 32 && op.grouped->scale == Element::f16;
+    while (is_usual && 32 << params.chunks_of_group_shift < op.grouped->group) ++params.chunks_of_group_shift;
+    if (op.grouped->bits == 8) {
+      return is_usual ? launch_gemv<QuantRow<8>>(stream, params) : launch_gemv<GroupedRow<8>>(stream, params);
+    }
+    return is_usual ? launch_gemv<QuantRow<4>>(stream, params) : launch_gemv<GroupedRow<4>>(stream, params);
   }
   switch (op.element) {
     case Element::f16:

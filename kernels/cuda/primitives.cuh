@@ -72,6 +72,12 @@ cudaError_t launch(cudaStream_t stream, const char* name, const simt::Dim3& grid
                              sizeof(Params));
 }
 
+/// What is compiled for the host is there.
+template <auto kernel>
+cudaError_t find_kernel() {
+  return cudaSuccess;
+}
+
 using Grid = simt::Dim3;
 
 #else
@@ -146,6 +152,12 @@ __device__ __forceinline__ Bfloat16 narrow_bfloat16(float value) {
 using Grid = dim3;
 
 #if defined(__CUDACC__)
+template <auto kernel>
+cudaError_t find_kernel() {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, kernel);
+}
+
 /// Starts a kernel that takes one struct of parameters; its error, if the launch itself had one.
 template <auto kernel, class Params>
 cudaError_t launch(cudaStream_t stream, const char* /*name*/, const Grid& grid, unsigned threads,

@@ -26,15 +26,15 @@ __device__ __forceinline__ Words2 scale_bytes(std::uint32_t bytes, const PairSca
            scale_halves(halves_of_bytes<2>(bytes), by.level, by.scale, by.minimum)}};
 }
 
-/// Four unsigned bytes to FP32 by way of the mantissa: conversions are slow, and there are as many as
-/// weights.
-__device__ __forceinline__ void bytes_to_floats(std::uint32_t bytes, float* to) {
+/// Four unsigned bytes, less a whole number, to FP32 by way of the mantissa, exactly: conversions are slow,
+/// and there are as many as weights.
+__device__ __forceinline__ void bytes_to_floats(std::uint32_t bytes, float zero, float* to) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #if defined(GALAGO_SIMT)
-    to[i] = static_cast<float>(bytes >> 8 * i & 0xffU);
+    to[i] = static_cast<float>(bytes >> 8 * i & 0xffU) - zero;
 #else
-    to[i] = __uint_as_float(__byte_perm(bytes, 0x4b000000U, 0x7650U + i)) - 8388608.0F;
+    to[i] = __uint_as_float(__byte_perm(bytes, 0x4b000000U, 0x7650U + i)) - (8388608.0F + zero);
 #endif
   }
 }

@@ -37,8 +37,7 @@ Arena Arena::laid_out(const Occupancy& planned, DeviceMemory* device) {
 }
 
 Arena Arena::on_device(const Occupancy& planned, const RegionSizes& own, DeviceMemory& device) {
-  Bytes total = planned.shared_bytes();
-  for (std::size_t i = 0; i < n_regions; ++i) total += i == staging ? 0 : own[i];
+  const Bytes total = planned.device_bytes();
   Block block(device.reserve(total), ReleaseBlock{&device});
   std::span<std::byte> rest(block.get(), total);
   const auto make = [&](std::size_t i) {

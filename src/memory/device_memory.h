@@ -8,9 +8,18 @@
 
 namespace galago::memory {
 
+/// A device's memory by its driver's account.
+struct DeviceRoom {
+  Bytes free = 0;
+  Bytes total = 0;
+  Bytes driver = 0;  ///< that driver and libraries took for this process; no longer free
+};
+
 class DeviceMemory {
  public:
   virtual ~DeviceMemory() = default;
+
+  virtual DeviceRoom room() = 0;
 
   /// One block of the device's memory. Throws Error{memory} with what is free and what was asked for.
   virtual std::byte* reserve(Bytes bytes) = 0;

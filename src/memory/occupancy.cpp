@@ -73,4 +73,13 @@ Bytes Occupancy::total() const {
   return sum;
 }
 
+Bytes Occupancy::device_bytes() const {
+  const RegionSizes sizes = regions();
+  Bytes bytes = shared_bytes();
+  for (std::size_t i = 0; i < n_regions; ++i) {
+    if (lasting[i] && i != index(RegionId::staging)) bytes += sizes[i];
+  }
+  return bytes;
+}
+
 }  // namespace galago::memory

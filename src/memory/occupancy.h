@@ -38,6 +38,8 @@ struct Occupancy {
   Bytes shared_bytes() const;
   /// What has to be reserved for all.
   Bytes total() const;
+  /// What of that is on a device, where there is one: all but staging.
+  Bytes device_bytes() const;
 };
 
 }  // namespace galago::memory

@@ -1,5 +1,7 @@
 #include "runtime/backend_choice.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -69,7 +71,13 @@ std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
     fail(ErrorCode::usage, "device is \"{}\", expected auto, cpu, cuda or cuda:N", printable(options.device));
   }
   // Where there is none, the plan's device says that it is the CPU.
-  if (options.device == "auto" && has_cuda_device()) return open_cuda(0, options);
+  if (options.device == "auto" && has_cuda_device()) {
+    try {
+      return open_cuda(0, options);
+    } catch (const Error& error) {
+      spdlog::warn("{}; going on with the CPU", error.what());
+    }
+  }
   return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
                                                         ? backend::QuantisedProducts::fp32
                                                         : backend::QuantisedProducts::int8);

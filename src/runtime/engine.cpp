@@ -9,6 +9,7 @@
 #include "checkpoint/shapes.h"
 #include "runtime/adapters.h"
 #include "runtime/backend_choice.h"
+#include "runtime/device_check.h"
 #include "runtime/executor.h"
 #include "runtime/fit.h"
 #include "runtime/generation.h"
@@ -51,7 +52,9 @@ struct Prepared {
         settled(runtime::settle(files, options, demand(options), *backend, opening())) {
     settled.plan.chat_format = files.chat.format.name();
     settled.plan.notice = files.chat.notice;
-    if (machine == PlannedFor::this_machine) runtime::check_machine(settled.plan, options);
+    if (machine == PlannedFor::another_machine) return;
+    if (backend->device_memory() == nullptr) runtime::check_machine(settled.plan, options);
+    runtime::check_device(files, options, demand(options), *backend, settled);
   }
 
   runtime::Demand demand(const EngineOptions& options) const {

@@ -73,6 +73,7 @@ Settled settle(const Blueprint& model, const EngineOptions& options, const Deman
   const Configuration asked = configure(options, model.description, demand);
   OutsideBytes outside = outside_bytes(model, options, asked);
   outside.opening = opening;
+  if (backend.device_memory() != nullptr) outside.driver = backend.device_memory()->room().driver;
   const auto plan_for = [&](const Configuration& configuration) {
     Rehearsal rehearsal = rehearse(model, configuration, backend);
     rehearsal.outside = outside;

@@ -22,7 +22,8 @@ PhasePlan describe_phase(const Rehearsal& rehearsal, backend::Phase phase) {
   const Bytes decoding = phase == backend::Phase::load ? 0 : outside.decoding;
   plan.region_bytes.push_back(outside.runtime);
   plan.region_bytes.push_back(decoding);
-  plan.peak_bytes = rehearsal.memory.phase_bytes(phase) + outside.runtime + decoding;
+  if (outside.driver > 0) plan.region_bytes.push_back(outside.driver);
+  plan.peak_bytes = rehearsal.memory.phase_bytes(phase) + outside.runtime + decoding + outside.driver;
   return plan;
 }
 
@@ -110,6 +111,10 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.regions.push_back(
       {"runtime", outside.runtime, "the program, its libraries, the tokenizer, a request's text"});
   plan.regions.push_back({"decoding", outside.decoding, "a picture file being decoded and cut to tiles"});
+  if (outside.driver > 0) {
+    plan.regions.push_back(
+        {"driver", outside.driver, "the device's memory that its driver and libraries took"});
+  }
   plan.peak_bytes = rehearsal.peak_bytes();
   if (outside.opening > 0) plan.phases.push_back(describe_opening(plan, outside.opening));
   using backend::Phase;

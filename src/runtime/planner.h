@@ -18,6 +18,7 @@ struct OutsideBytes {
   Bytes opening = 0;   ///< of the whole process at its most, while the model's files were opened
   Bytes runtime = 0;   ///< the program, its libraries, tokenizer and tables, and what a request needs of them
   Bytes decoding = 0;  ///< a picture being decoded and cut
+  Bytes driver = 0;    ///< memory::DeviceRoom::driver, on a device
 };
 
 struct Rehearsal {
@@ -27,7 +28,7 @@ struct Rehearsal {
   OutsideBytes outside;
 
   Bytes peak_bytes() const {
-    return std::max(outside.opening, memory.total() + outside.runtime + outside.decoding);
+    return std::max(outside.opening, memory.total() + outside.runtime + outside.decoding + outside.driver);
   }
 };
 

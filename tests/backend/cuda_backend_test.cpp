@@ -2,6 +2,7 @@
 // errors.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -151,6 +152,12 @@ TEST(CudaBackend, UsesWhatWasPlannedAndNoMore) {
       for (const RegionUse& region : engine.memory()) {
         if (region.name != "staging") on_device += region.planned;
       }
+      const auto& regions = engine.plan().regions;
+      const auto driver = std::find_if(regions.begin(), regions.end(),
+                                       [](const RegionPlan& region) { return region.name == "driver"; });
+      ASSERT_NE(driver, regions.end());
+      EXPECT_GT(driver->bytes, 0U);
+      on_device += driver->bytes;
       EXPECT_EQ(free_before - simt::free_device_memory(), on_device) << "one block, of the planned size";
       Request request;
       request.form = PromptForm::raw;
@@ -169,12 +176,33 @@ TEST(CudaBackend, UsesWhatWasPlannedAndNoMore) {
 
 TEST(CudaBackend, TooLittleDeviceMemorySaysWhatIsFreeAndNeeded) {
   const std::size_t before = simt::device_memory();
-  simt::set_device_memory(64 << 10);
+  simt::set_device_memory(128 << 10);
   const std::string message =
       test::error_of(ErrorCode::memory, [] { Engine engine(options_for("text-llama")); });
   simt::set_device_memory(before);
-  EXPECT_NE(message.find("has 65536 of 65536 bytes free"), std::string::npos) << message;
+  EXPECT_NE(message.find("has 81920 of 131072 bytes free"), std::string::npos) << message;
   EXPECT_NE(message.find("are needed"), std::string::npos) << message;
+  EXPECT_NE(message.find("no configuration fits now"), std::string::npos) << message;
+}
+
+TEST(CudaBackend, TooLittleDeviceMemoryNamesTheBestThatFitsNow) {
+  EngineOptions options = options_for("text-llama");
+  options.context = 0;
+  const std::size_t before = simt::device_memory();
+  const std::size_t used = before - simt::free_device_memory();
+  std::uint64_t needed = 0;
+  {
+    Engine engine(options);
+    needed = before - simt::free_device_memory() - used;
+  }
+  simt::set_device_memory(used + needed - 4096);
+  const std::string message = test::error_of(ErrorCode::memory, [&] { Engine engine(options); });
+  EXPECT_NE(message.find("4096 too few; what fits now is decoder"), std::string::npos) << message;
+  const std::size_t at = message.find("--memory ");
+  ASSERT_NE(at, std::string::npos) << message;
+  options.memory_limit = std::stoull(message.substr(at + 9));
+  EXPECT_NO_THROW(Engine{options});
+  simt::set_device_memory(before);
 }
 
 TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
@@ -203,6 +231,30 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
   Engine engine(options);
   EXPECT_NO_THROW(engine.generate(request));
   simt::take_device_fault();
+}
+
+TEST(CudaBackend, WhatKernelsDoNotTakeIsRefusedInThePlan) {
+  const auto backend = emulated::make_backend(0, CudaProducts::tensor_cores);
+  Arena plan = Arena::planning(memory::lasting_by_default(), backend->device_memory());
+  Queue queue(memory::Mode::plan);
+  Execution exec{plan, queue};
+  const SequenceRows rows{0, 2, 0, {}};
+  const Heads wide{1, 1, 320, 1};
+  const Matrix q = plan.matrix(RegionId::activations, 2, 320);
+  const LayerPages pages{nullptr, 1 << 20, 16, DType::f16, 1};
+  EXPECT_NE(test::error_of(ErrorCode::model, [&] { backend->attend_tile(exec, q, q, q, 2, wide, q); })
+                .find("heads of 320 elements"),
+            std::string::npos);
+  test::error_of(ErrorCode::model, [&] { backend->attend_pages(exec, q, {&rows, 1}, pages, wide, q); });
+  const LayerPages coarse{nullptr, 1 << 20, 16, Grouped{8, 64, DType::f16, GroupOffset::none, Codebook::none},
+                          1};
+  const Heads usual{5, 5, 64, 1};
+  EXPECT_NE(test::error_of(ErrorCode::usage,
+                           [&] {
+                             backend->append_kv(exec, q, q, {&rows, 1}, usual, coarse);
+                           })
+                .find("int8 in groups of 64"),
+            std::string::npos);
 }
 
 TEST(CudaBackend, DevicesThatAreNotThereAreRefusedInOneSentence) {

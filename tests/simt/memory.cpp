@@ -69,6 +69,10 @@ bool free_device(void* address) {
   return true;
 }
 
+void count_library_bytes(std::ptrdiff_t bytes) {
+  memory().used += static_cast<std::size_t>(bytes);
+}
+
 void set_device_memory(std::size_t bytes) {
   memory().total = bytes;
 }

@@ -17,6 +17,8 @@ Extent extent_of(const void* address);
 void* allocate_device(std::size_t bytes);
 /// False for an address that allocate_device() did not give.
 bool free_device(void* address);
+/// Counts bytes that libraries take of the device as in use, or, less than 0, as given back.
+void count_library_bytes(std::ptrdiff_t bytes);
 
 /// How large the device is; for tests of what does not fit. What was allocated stays.
 void set_device_memory(std::size_t bytes);

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/driver_account.h"
 #include "base/fail.h"
+#include "kernels/cuda/kernels.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 namespace {
@@ -29,6 +31,7 @@ Device::Device(int index) : index_(index) {
     fail(ErrorCode::usage, "device cuda:{} was asked for, this machine has cuda:0 to cuda:{}", index,
          count - 1);
   }
+  const std::optional<Bytes> used_before = bytes_in_use(index);
   check(cudaSetDevice(index), "opening the device");
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "asking the device's name");
@@ -41,7 +44,28 @@ Device::Device(int index) : index_(index) {
          name_, major_, minor_, oldest_major, oldest_minor);
   }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+  check_kernels();
   blas_.emplace(stream_);
+  const std::optional<Bytes> used = bytes_in_use(index);
+  if (used_before && used && *used > *used_before) driver_bytes_ = *used - *used_before;
+}
+
+void Device::check_kernels() {
+  const cudaError_t error = kernels::GALAGO_DEVICE_SPACE::find_kernels();
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // taken note of
+  fail(ErrorCode::usage,
+       "this build's kernels do not run on {}, sm_{}{} ({}); build with -DGALAGO_CUDA_ARCHITECTURES={}{}, or "
+       "choose "
+       "--device cpu",
+       name_, major_, minor_, cudaGetErrorString(error), major_, minor_);
+}
+
+memory::DeviceRoom Device::room() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  return {free, total, driver_bytes_};
 }
 
 Device::~Device() {
@@ -56,9 +80,7 @@ int Device::attribute(cudaDeviceAttr attribute) {
 }
 
 std::byte* Device::reserve(Bytes bytes) {
-  std::size_t free = 0;
-  std::size_t total = 0;
-  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  const memory::DeviceRoom before = room();
   void* block = nullptr;
   // Nothing to reserve is no error: the block is never touched.
   const cudaError_t error = bytes == 0 ? cudaSuccess : cudaMalloc(&block, bytes);
@@ -67,7 +89,7 @@ std::byte* Device::reserve(Bytes bytes) {
     fail(ErrorCode::memory,
          "{} has {} of {} bytes free, {} are needed; free memory there or ask for less (--context, "
          "--precision)",
-         name_, free, total, bytes);
+         name_, before.free, before.total, bytes);
   }
   check(error, "reserving memory");
   return static_cast<std::byte*>(block);

@@ -17,6 +17,7 @@ class Device final : public memory::DeviceMemory {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
+  memory::DeviceRoom room() override;
   std::byte* reserve(Bytes bytes) override;
   void release(std::byte* block) noexcept override;
   void upload(std::byte* to, std::span<const std::byte> from) override;
@@ -40,11 +41,14 @@ class Device final : public memory::DeviceMemory {
 
  private:
   int attribute(cudaDeviceAttr attribute);
+  /// Throws Error{usage} where the kernels were not built for this device.
+  void check_kernels();
 
   int index_;
   int major_ = 0;
   int minor_ = 0;
   int n_processors_ = 1;
+  Bytes driver_bytes_ = 0;
   std::string name_;
   std::string last_op_;  // the last one queued: a fault is found after it
   cudaStream_t stream_ = nullptr;

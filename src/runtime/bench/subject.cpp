@@ -12,6 +12,7 @@
 #include "galago/image.h"
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
+#include "runtime/device_check.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
@@ -86,16 +87,17 @@ Subject::Subject(const BenchOptions& options)
   const Workload& workload = *options_.engine.workload;
   const std::int64_t prompt_tokens = shape_prompt_length(model_, workload);
   image_tokens_ = prompt_tokens - workload.text_tokens;
-  Settled settled =
-      settle(model_, options_.engine, {prompt_tokens, largest_picture(model_, workload)}, *backend_);
+  const Demand demand{prompt_tokens, largest_picture(model_, workload)};
+  Settled settled = settle(model_, options_.engine, demand, *backend_);
   configuration_ = settled.configuration;
   if (configuration_.context < prompt_tokens + options_.new_tokens) {
     fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
          options_.new_tokens, configuration_.context);
   }
+  check_device(model_, options_.engine, demand, *backend_, settled);
   rehearsal_ = settled.rehearsal;
   plan_ = std::move(settled.plan);
-  check_machine(plan_, options_.engine);
+  if (backend_->device_memory() == nullptr) check_machine(plan_, options_.engine);
 
   if (options_.picture) {
     jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});

@@ -263,8 +263,8 @@ TEST_F(CudaLinear, SumsAreSplitOnlyWhereBlocksAreFewAndPartialsFit) {
   EXPECT_EQ(tensor_product_splits(op, 132, 1 << 30), 1);
 }
 
-constexpr Problem problems[] = {{1, 1, 1},   {1, 16, 64},  {2, 17, 40},  {3, 5, 33},
-                                {4, 33, 96}, {5, 15, 100}, {8, 40, 264}, {1, 65, 520}};
+constexpr Problem problems[] = {{1, 1, 1},    {1, 16, 64},  {2, 17, 40},  {3, 5, 33},   {4, 33, 96},
+                                {5, 15, 100}, {8, 40, 264}, {1, 65, 520}, {1, 7, 2100}, {3, 5, 2048}};
 
 TEST_F(CudaLinear, PlainWeightsOfEveryTypeAndShape) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
@@ -291,7 +291,8 @@ TEST_F(CudaLinear, GroupedWeightsOfEveryFormat) {
   }
   for (const Grouped& format : formats) {
     SCOPED_TRACE(describe(format));
-    for (const Problem& p : {Problem{1, 18, 33}, Problem{3, 5, 160}, Problem{1, 2, 1}, Problem{6, 7, 264}}) {
+    for (const Problem& p : {Problem{1, 18, 33}, Problem{3, 5, 160}, Problem{1, 2, 1}, Problem{6, 7, 264},
+                             Problem{1, 3, 2090}}) {
       for (const bool gated : {false, true}) {
         const kernels::GroupedRows rows = backend::rows_of(format, p.k);
         check(p, store_grouped(format, gated ? 2 * p.n : p.n, p.k), Element::f32, &rows, gated);
