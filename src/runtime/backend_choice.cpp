@@ -66,8 +66,8 @@ std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
   // Where there is none, the plan's device says that it is the CPU.
   if (options.device == "auto" && has_cuda_device()) return open_cuda(0);
   return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
-                                                        ? backend::QuantisedProducts::fp32
-                                                        : backend::QuantisedProducts::int8);
+                                                        ? backend::Products::exact
+                                                        : backend::Products::rounded);
 }
 
 }  // namespace galago::runtime
