@@ -109,7 +109,7 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
         draw_blueprint(checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / folder)));
   }
   const auto exact = backend::make_cpu_backend(2);
-  const auto rounding = backend::make_cpu_backend(2, backend::QuantisedProducts::int8);
+  const auto rounding = backend::make_cpu_backend(2, backend::Products::rounded);
   Choice choose(20261121);
   for (int i = 0; i < n_configurations && !::testing::Test::HasFailure(); ++i) {
     Blueprint& model = models[static_cast<std::size_t>(choose.number(0, std::ssize(models) - 1))];

@@ -15,7 +15,7 @@ namespace galago::backend {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int n_threads, QuantisedProducts products);
+  CpuBackend(int n_threads, Products products);
 
   std::string name() const override;
   std::string description() const override;
@@ -52,6 +52,10 @@ class CpuBackend final : public Backend {
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
+  /// Whether the product's activations are rounded first.
+  bool rounds_to_int8(const kernels::Linear& op) const;
+  bool rounds_to_bf16(const kernels::Linear& op) const;
+  void round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const;
   /// Scratch for m rows of k in int8, to be multiplied with such weights.
   kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::GroupedRows& weights, std::int64_t m,
                                    std::int64_t k) const;
@@ -76,7 +80,7 @@ class CpuBackend final : public Backend {
   }
 
   const kernels::KernelTable& kernels_;
-  const QuantisedProducts products_;
+  const Products products_;
   ThreadPool pool_;
 };
 

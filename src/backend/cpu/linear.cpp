@@ -27,11 +27,15 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
   kernels::Int8Rows int8{};
-  // Weights of 8 bits are chosen for their accuracy, which rounding activations would cost.
-  if (op.grouped != nullptr && products_ == QuantisedProducts::int8 && grouped.bits == 4 &&
-      kernels::multiplies_int8(grouped)) {
+  if (rounds_to_int8(op)) {
     int8 = take_int8_rows(exec, grouped, op.m, op.k);
     op.int8 = &int8;
+  }
+  kernels::Bf16Rows bf16{};
+  if (rounds_to_bf16(op)) {
+    bf16.stride = op.k + op.k % 2;
+    bf16.values = exec.arena.array<std::uint16_t>(memory::RegionId::activations, op.m * bf16.stride);
+    op.bf16 = &bf16;
   }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
@@ -46,6 +50,9 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
         for_rows(op.m, quantise);
       }
     }
+    if (op.bf16 != nullptr) {
+      for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
+    }
     const std::int64_t grain = column_grain(op.n);
     pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
       const std::int64_t first = item * grain;
@@ -53,6 +60,26 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
                       scratch + thread * kernels::linear_scratch_floats);
     });
   });
+}
+
+bool CpuBackend::rounds_to_int8(const kernels::Linear& op) const {
+  if (op.grouped == nullptr || products_ == Products::exact) return false;
+  // Weights of 8 bits are chosen for their accuracy: activations are rounded beside them only where that
+  // gains much.
+  return kernels::multiplies_int8(*op.grouped) && (op.grouped->bits == 4 || kernels_.gains_from_int8);
+}
+
+bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
+  return op.grouped == nullptr && products_ != Products::exact && kernels_.multiplies_bf16 &&
+         op.element != kernels::Element::f32 && op.m > kernels::linear_few_rows;
+}
+
+void CpuBackend::round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const {
+  for (std::int64_t row = first; row < first + count; ++row) {
+    std::uint16_t* to = op.bf16->values + row * op.bf16->stride;
+    kernels_.narrow(op.x + row * op.x_stride, to, kernels::Element::bf16, op.k);
+    if (op.k % 2 != 0) to[op.k] = 0;
+  }
 }
 
 kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::GroupedRows& weights,
