@@ -8,3 +8,8 @@ if(GALAGO_SANITIZE)
   add_compile_options(-fsanitize=${GALAGO_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${GALAGO_SANITIZE})
 endif()
+
+if(GALAGO_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -gline-tables-only)
+  add_link_options(-fsanitize=address,undefined)
+endif()
