@@ -16,3 +16,8 @@ function(galago_lightly_sanitized target)
     target_compile_options(${target} PRIVATE -O0 -fno-sanitize=undefined)
   endif()
 endfunction()
+
+if(GALAGO_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -gline-tables-only)
+  add_link_options(-fsanitize=address,undefined)
+endif()

@@ -65,6 +65,7 @@ const std::vector<Family>& known_families() {
       {"internvl2-internlm2"},
       {"internvl2-phi3"},
       {"internvl2-qk-norm"},
+      {"internvl2.5-hf-llama"},
       {"internvl3-hf"},
       // So are those of Partial LoRA.
       {"internlm-xcomposer2-vl", {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.08}},

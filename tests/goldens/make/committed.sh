@@ -43,6 +43,8 @@ make internvl2-phi3 $seeing $pictures
 make internvl2-qk-norm $seeing --hidden 42 --heads 3 --cases wide one_pixel thin
 make llava-1.6-mistral-original $seeing --cases wide one_pixel thin two_images
 make internvl3-hf $seeing $pictures
+make internvl2.5-hf-llama $seeing --hidden 42 --heads 3 --vision-layers 2 --image 28 --patch 14 --max-tiles 12 --qk-norm \
+    --cases wide one_pixel two_images
 make internlm-xcomposer2-vl $seeing --image 40 $pictures
 make llava-1.5-lora --base ../llava-1.5 --rank 4
 make llava-1.5-lora-old-names --base ../llava-1.5 --rank 4 --old-names
