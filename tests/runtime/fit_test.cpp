@@ -58,6 +58,33 @@ TEST(FitSearch, GivesUpALittleTimeThenPrecisionThenContextThenALotOfTime) {
   EXPECT_LT(shorter, streamed);
 }
 
+TEST(FitSearch, AStagedTowerSeesSeveralPicturesOfAFolderAndOneAtLast) {
+  EngineOptions options = shape_options();
+  options.workload = Workload{};
+  const auto kept = [&] {
+    std::vector<std::int64_t> numbers;
+    for (const Configuration& candidate : candidates_of(options)) {
+      if (candidate.streamed_layers > 0) break;
+      if (candidate.tower_staged && (numbers.empty() || numbers.back() != candidate.kept_pictures)) {
+        numbers.push_back(candidate.kept_pictures);
+      }
+      EXPECT_TRUE(candidate.tower_staged || candidate.kept_pictures == 1);
+    }
+    numbers.resize(std::min<std::size_t>(numbers.size(), 2));
+    return numbers;
+  };
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{1}));
+  options.workload->n_requests = 1000;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{16, 1}));
+  options.workload->n_images = 3;
+  options.workload->n_requests = 5;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{15, 3}));
+  options.encode_batch = 7;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{7}));
+  options.encode_batch = 2;
+  EXPECT_THROW(kept(), Error) << "less than a request has";
+}
+
 TEST(FitSearch, LeavesAloneWhatTheUserFixed) {
   EngineOptions options = shape_options();
   options.precision = Precision::int8;

@@ -9,6 +9,7 @@ import unittest
 from galago_cli import BINARY, GOLDENS, IMAGES, MODEL, CliTest
 
 MIB = 1 << 20
+SAMPLES = GOLDENS.parent.parent / "models" / "demo" / "samples"
 # Beside the budget a process may have: mappings of the C library and the loader that nobody writes to.
 SPARE_BYTES = 8 * MIB
 SUMMARY = re.compile(r"memory planned ([\d.]+) (\w+) .*process peak ([\d.]+) (\w+)")
@@ -61,6 +62,38 @@ class Contract(CliTest):
     def test_with_staged_tower_and_streamed_layers(self):
         self.keeps_contract("-m", GOLDENS / "internvl2-llama", "--tower", "staged", "--stream-layers", "2",
                             IMAGES / "wide.jpg")
+
+
+    def test_of_folders_in_rounds_and_batches(self):
+        self.keeps_contract("--tower", "staged", "--encode-batch", "3", "--batch", "2", SAMPLES)
+        self.keeps_contract("--batch", "5", SAMPLES)
+
+
+class Folders(CliTest):
+    """However a folder is worked through, its captions are the same."""
+
+    def captions(self, *arguments, code=0):
+        done = self.galago("caption", "--max-new-tokens", "6", "--threads", "2", "--precision", "fp32", *arguments, code=code)
+        return sorted(done.stdout.decode().splitlines())
+
+    def test_in_rounds_and_batches(self):
+        expected = self.captions(SAMPLES)
+        self.assertGreater(len(expected), 3)
+        for arguments in (("--batch", "3"), ("--tower", "staged"), ("--tower", "staged", "--encode-batch", "1"),
+                          ("--tower", "staged", "--encode-batch", "4", "--batch", "2"),
+                          ("--batch", "4", "--context", "300", "--kv-tokens", "320")):
+            self.assertEqual(self.captions(SAMPLES, *arguments), expected, arguments)
+
+    def test_a_picture_that_cannot_be_read_costs_no_other(self):
+        expected = self.captions(SAMPLES)
+        bad = self.folder / "bad.jpg"
+        bad.write_bytes(b"no picture")
+        for arguments in (("--batch", "3"), ("--tower", "staged", "--encode-batch", "4")):
+            self.assertEqual(self.captions(bad, SAMPLES, bad, *arguments, code=1), expected)
+
+    def test_in_a_tight_budget_are_encoded_several_at_once(self):
+        told = self.fails(4, "after 8 pictures", "plan", "--shape", "llava-1.5-7b", "--memory", "1MiB", "--encode-batch", "8")
+        self.assertIn("bytes too few", told)
 
 
 @unittest.skipIf(SANITIZED, "sanitizers take memory of their own")
