@@ -22,6 +22,8 @@ class Generation {
 
   Completion run(const Request& request, const OnText& on_text);
   Trace trace(const Request& request);
+  /// Pages that no sequence has.
+  std::int64_t free_pages() const { return pool_.n_free(); }
 
  private:
   /// Called after each prefill step that computed logits.

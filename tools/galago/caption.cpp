@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -17,6 +19,7 @@
 #include "options.h"
 #include "picture_files.h"
 #include "progress.h"
+#include "reports.h"
 #include "size.h"
 
 namespace galago::cli {
@@ -30,6 +33,7 @@ struct CaptionArguments {
   DecodeOptions decode;
   SamplingOptions sampling;
   OutputOptions output;
+  ReportOptions reports;
 };
 
 struct Counts {
@@ -115,6 +119,7 @@ Counts caption_all(Engine& engine, const CaptionArguments& arguments,
       const auto start = Clock::now();
       caption_one(engine, arguments, path, output);
       counts.seconds += seconds_since(start);
+      tell_live_memory(engine, arguments.reports);
       ++counts.done;
     } catch (const Error& failure) {
       if (failure.code() != ErrorCode::input) throw;
@@ -136,9 +141,10 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
     const auto needs = picture_needs(picture.path, arguments.decode);
     if (needs) options.workload->picture_bytes = std::max(options.workload->picture_bytes, needs->bytes);
   }
-  Engine engine(options);
-  tell_notice(engine.plan());
-  tell_choice(engine.plan());
+  std::optional<Engine> engine(std::in_place, options);
+  tell_notice(engine->plan());
+  tell_choice(engine->plan());
+  begin_reports(*engine, arguments.reports);
 
   OutputOptions form = arguments.output;
   form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();
@@ -148,10 +154,11 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    counts = caption_all(engine, arguments, pictures, output, progress);
+    counts = caption_all(*engine, arguments, pictures, output, progress);
   }
   output.close();
-  if (!settings.quiet) print_summary(engine, counts);
+  if (!settings.quiet) print_summary(*engine, counts);
+  finish_reports(engine, options, arguments.reports);
   if (interrupted()) return exit_interrupted;
   return counts.failed == 0 ? exit_done : exit_some_failed;
 }
@@ -187,6 +194,7 @@ void add_caption(CLI::App& app, const Settings& settings, Run& run) {
   add_picture_options(*command, arguments->decode);
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
+  add_report_options(*command, arguments->reports);
   command->callback(
       [&run, &settings, arguments] { run = [&, arguments] { return run_caption(*arguments, settings); }; });
 }

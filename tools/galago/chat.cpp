@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "interrupt.h"
 #include "options.h"
 #include "output_file.h"
+#include "reports.h"
 
 namespace galago::cli {
 namespace {
@@ -23,6 +25,7 @@ namespace {
 constexpr const char* help =
     "/image FILE  show the model a picture, with your next message\n"
     "/reset       forget the conversation\n"
+    "/memory      what is planned and used\n"
     "/quit        end (so does Ctrl-D); Ctrl-C stops an answer\n";
 
 struct ChatArguments {
@@ -31,6 +34,7 @@ struct ChatArguments {
   EngineOptions engine;
   DecodeOptions decode;
   SamplingOptions sampling;
+  ReportOptions reports;
 };
 
 class Conversation {
@@ -49,6 +53,8 @@ class Conversation {
     waiting_.clear();
   }
 
+  void tell_memory() const { fmt::print(stderr, "{}", to_text(engine_.memory_report())); }
+
   /// Answers, streaming. A message that cannot be answered is taken back; its pictures with it.
   void say(const std::string& text) {
     request_.messages.push_back({Role::user, text, std::exchange(waiting_, {})});
@@ -58,6 +64,7 @@ class Conversation {
         return !interrupted();
       });
       output_.write("\n");
+      tell_live_memory(engine_, arguments_.reports);
       if (completion.finish == FinishReason::context_full) {
         spdlog::warn("the context of {} tokens is full: /reset, or start with a larger --context",
                      engine_.plan().context);
@@ -86,6 +93,8 @@ bool follow(Conversation& conversation, const std::string& line) {
   if (word == "/quit") return false;
   if (word == "/reset") {
     conversation.reset();
+  } else if (word == "/memory") {
+    conversation.tell_memory();
   } else if (word == "/help") {
     fmt::print(stderr, "{}", help);
   } else if (word == "/image" && rest < line.size()) {
@@ -105,10 +114,11 @@ bool stays_usable(ErrorCode code) {
 }
 
 int run_chat(const ChatArguments& arguments, const Settings& settings) {
-  Engine engine(arguments.engine);
-  tell_notice(engine.plan());
-  tell_choice(engine.plan());
-  Conversation conversation(engine, arguments);
+  std::optional<Engine> engine(std::in_place, arguments.engine);
+  tell_notice(engine->plan());
+  tell_choice(engine->plan());
+  begin_reports(*engine, arguments.reports);
+  Conversation conversation(*engine, arguments);
   for (const std::string& path : arguments.images) conversation.show(path);
   const bool at_terminal = isatty(STDIN_FILENO) != 0;
   if (at_terminal && !settings.quiet) fmt::print(stderr, "{}", help);
@@ -129,6 +139,7 @@ int run_chat(const ChatArguments& arguments, const Settings& settings) {
     if (interrupted() && !at_terminal) return exit_interrupted;
     if (interrupted()) forget_interrupt();
   }
+  finish_reports(engine, arguments.engine, arguments.reports);
   // In a terminal the user has seen what failed and gone on.
   return failed && !at_terminal ? exit_some_failed : exit_done;
 }
@@ -146,6 +157,7 @@ void add_chat(CLI::App& app, const Settings& settings, Run& run) {
   add_picture_options(*command, arguments->decode);
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
+  add_report_options(*command, arguments->reports);
   command->callback(
       [&run, &settings, arguments] { run = [&, arguments] { return run_chat(*arguments, settings); }; });
 }

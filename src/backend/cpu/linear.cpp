@@ -61,6 +61,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
       kernels::multiplies_int8(grouped)) {
     int8 = take_int8_rows(exec, grouped, op.m, op.k);
     op.int8 = &int8;
+    kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
