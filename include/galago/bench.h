@@ -18,6 +18,7 @@ struct BenchOptions {
   std::optional<PictureSize> picture = PictureSize{1024, 768};  ///< a JPEG made up for it; none: text alone
   std::int64_t prompt_tokens = 0;  ///< beside the picture's; 0: 64 with a picture, 512 without
   std::int64_t new_tokens = 32;
+  bool profile = false;     ///< whether operations are timed in one more run
   int warmup = 1;           ///< runs that are not counted
   int repeats = 5;          ///< runs that are
   double max_spread = 0.1;  ///< a stage that varies more was disturbed
@@ -30,9 +31,12 @@ struct BenchMachine {
   int threads = 0;
   double copy_bytes_per_second = 0;  ///< read and written ones together
   double read_bytes_per_second = 0;
-  double flops_per_second = 0;  ///< FP32
-  /// The same product with weights of 4 bits: with --compute auto, activations in int8.
-  double int4_flops_per_second = 0;
+  double flops_per_second = 0;       ///< FP32
+  double int8_flops_per_second = 0;  ///< with activations rounded to int8; 0: not done here
+
+  MachineCeilings ceilings() const {
+    return {flops_per_second, read_bytes_per_second, int8_flops_per_second};
+  }
 };
 
 /// A part of the work, over all counted runs.
@@ -63,6 +67,7 @@ struct BenchResult {
   BenchMachine machine;
   std::vector<BenchStage> stages;
   std::vector<RegionUse> regions;  ///< planned beside measured
+  Profile profile;                 ///< of one more run, whose operations were timed; empty: not asked for
   std::uint64_t planned_peak_bytes = 0;
   std::uint64_t measured_peak_bytes = 0;  ///< of the process, by the operating system's account
   std::string error;  ///< why a configuration of a sweep could not be measured; the rest is empty then

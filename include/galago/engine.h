@@ -14,6 +14,7 @@
 #include "galago/image.h"
 #include "galago/options.h"
 #include "galago/plan.h"
+#include "galago/report.h"
 
 namespace galago {
 
@@ -53,6 +54,8 @@ struct Timing {
   double encode_seconds = 0;      ///< vision tower and projector
   double prefill_seconds = 0;
   double decode_seconds = 0;
+
+  Timing& operator+=(const Timing& other);
 };
 
 struct Completion {
@@ -93,14 +96,6 @@ struct TraceTensor {
 };
 using Trace = std::vector<TraceTensor>;
 
-/// Bytes of one region: planned, most ever used, used now.
-struct RegionUse {
-  std::string name;
-  std::uint64_t planned = 0;
-  std::uint64_t high_water = 0;
-  std::uint64_t used = 0;
-};
-
 class Engine {
  public:
   /// Loads the model into exactly the memory that plan_model() states. Throws Error{model, memory, usage}.
@@ -111,6 +106,13 @@ class Engine {
 
   const Plan& plan() const;
   std::vector<RegionUse> memory() const;
+  /// Memory by part and by phase up to now.
+  MemoryReport memory_report() const;
+
+  /// From now on every operation is timed, which costs a little time itself.
+  void start_profile();
+  /// Times of all requests since start_profile(); fractions of ceilings are filled in by hold_against().
+  Profile profile() const;
 
   /// Answers a request.
   /// Throws Error{input} for a prompt that cannot be used or is longer than the context, Error{usage} for

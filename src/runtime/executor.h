@@ -63,6 +63,11 @@ class Executor {
   const Configuration& configuration() const { return configuration_; }
   const memory::Arena& arena() const { return arena_; }
   const backend::Ledger& ledger() const { return queue_.ledger(); }
+  /// From now on every op is timed.
+  void time_ops() {
+    queue_.time_ops([this] { backend_.finish(); });
+  }
+  const backend::OpTimes& op_times() const { return queue_.op_times(); }
   /// Shows an observer, as image_embeddings, rows of a slot's picture: [n_tiles * tokens_per_tile,
   /// hidden_size], then the newline where the model has one.
   void show_embeddings(std::int64_t slot, std::span<const std::int32_t> rows,

@@ -50,6 +50,8 @@ class Generation {
   void drop(Job& job);
 
   Trace trace(const Request& request);
+  /// Pages that no sequence has.
+  std::int64_t free_pages() const { return pool_.n_free(); }
 
  private:
   /// Called after each prefill step that computed logits.

@@ -47,17 +47,6 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, b
   return {memory, memory.regions(), executor.ledger(), {}};
 }
 
-std::vector<RegionUse> region_uses(const memory::Arena& arena) {
-  const memory::RegionSizes planned = arena.planned();
-  const memory::RegionSizes high_water = arena.high_water();
-  std::vector<RegionUse> uses;
-  for (const RegionId id : memory::all_regions) {
-    const auto at = static_cast<std::size_t>(id);
-    uses.push_back({std::string(name_of(id)), planned[at], high_water[at], arena.region(id).used()});
-  }
-  return uses;
-}
-
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
                            const Configuration& configuration) {
   // Of each request in work: the prompt's tokens and keys, and candidates of the sampler. Of each sequence:
@@ -131,9 +120,7 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& 
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
       if (phase.name != name_of(id)) continue;
-      for (const backend::Cost& cost : rehearsal.ledger.costs[static_cast<std::size_t>(id)]) {
-        phase.seconds += roofline_seconds(cost, plan.ceilings);
-      }
+      phase.seconds += roofline_seconds(rehearsal.ledger, id, ceilings);
     }
   }
 }

@@ -281,6 +281,11 @@ TEST(WhatIf, MoreTokensAndBitsTakeMoreAndFewerBitsAreFaster) {
   EXPECT_TRUE(rows.back().fits);
   for (std::size_t i = 0; i + 1 < rows.size(); i += 2) EXPECT_LT(rows[i].peak_bytes, rows[i + 1].peak_bytes);
   EXPECT_EQ(rows[0].image_tokens, 576);
+  const WhatIfRow& last = rows.back();
+  ASSERT_EQ(last.kv_tokens.size(), 3U);
+  EXPECT_GT(last.kv_tokens[0], 0);
+  EXPECT_NEAR(static_cast<double>(last.kv_tokens[2]), 4.0 * static_cast<double>(last.kv_tokens[0]), 80);
+  EXPECT_EQ(rows[0].kv_tokens[2], 0) << "the weights alone take more than there is";
   EXPECT_GT(rows.back().tokens_per_second, rows.front().tokens_per_second);
   EXPECT_NE(to_text(rows).find("1344x672"), std::string::npos);
   EXPECT_NE(to_json(rows).find("\"image_tokens\""), std::string::npos);

@@ -155,6 +155,19 @@ class Budgets(CliTest):
         self.assertRegex(refused, r"later.bmp: takes \d+ bytes .* of the 1048576 that were planned")
         self.galago(*arguments, "--picture-memory", re.search(r"--picture-memory (\d+)", refused)[1], stdin=lines)
 
+    def test_memory_that_others_took_is_refused_in_one_sentence(self):
+        """Less than the plan needs is to be had: whoever notices says so, and the exit code is 4."""
+        peak, codes = self.plan()["peak_bytes"], set()
+        for part in (1, 4, 6, 7, 8, 10):
+            done = subprocess.run(
+                [BINARY, "caption", "-m", self.model, "--max-new-tokens", "6", "--threads", "1", IMAGES / "wide.jpg"],
+                capture_output=True, timeout=300, check=False, preexec_fn=limited(peak * part // 10 - SPARE_BYTES))
+            told = [line for line in done.stderr.decode().splitlines() if "error" in line]
+            self.assertIn(done.returncode, (0, 4), (part, done.stderr))
+            self.assertEqual(len(told), 1 if done.returncode else 0, (part, done.stderr))
+            codes.add(done.returncode)
+        self.assertIn(4, codes)
+
     def test_a_budget_above_the_machine(self):
         self.fails(4, "this machine has", "plan", "-m", self.model, "--memory", "1000TiB")
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include "options.h"
 #include "picture_files.h"
 #include "progress.h"
+#include "reports.h"
 #include "size.h"
 
 namespace galago::cli {
@@ -31,6 +33,7 @@ struct CaptionArguments {
   DecodeOptions decode;
   SamplingOptions sampling;
   OutputOptions output;
+  ReportOptions reports;
 };
 
 struct Counts {
@@ -88,7 +91,12 @@ class Captioning {
   /// interrupt no picture is begun; work begun is delivered.
   Counts run(Engine& engine) {
     const auto start = Clock::now();
-    engine.generate_all([this] { return next(); }, [this](const Outcome& outcome) { return take(outcome); });
+    engine.generate_all([this] { return next(); },
+                        [&](const Outcome& outcome) {
+                          const bool go_on = take(outcome);
+                          tell_live_memory(engine, arguments_.reports);
+                          return go_on;
+                        });
     counts_.seconds = seconds_since(start);
     return counts_;
   }
@@ -193,9 +201,10 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
     const auto needs = picture_needs(picture.path, arguments.decode);
     if (needs) options.picture_bytes = std::max(options.picture_bytes, needs->bytes);
   }
-  Engine engine(options);
-  tell_notice(engine.plan());
-  tell_choice(engine.plan());
+  std::optional<Engine> engine(std::in_place, options);
+  tell_notice(engine->plan());
+  tell_choice(engine->plan());
+  begin_reports(*engine, arguments.reports);
 
   OutputOptions form = arguments.output;
   form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();
@@ -206,10 +215,11 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    counts = Captioning(arguments, pictures, output, progress).run(engine);
+    counts = Captioning(arguments, pictures, output, progress).run(*engine);
   }
   output.close();
-  if (!settings.quiet) print_summary(engine, counts);
+  if (!settings.quiet) print_summary(*engine, counts);
+  finish_reports(engine, options, arguments.reports);
   if (interrupted()) return exit_interrupted;
   return counts.failed == 0 ? exit_done : exit_some_failed;
 }
@@ -246,6 +256,7 @@ void add_caption(CLI::App& app, const Settings& settings, Run& run) {
   add_picture_options(*command, arguments->decode);
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
+  add_report_options(*command, arguments->reports);
   command->callback(
       [&run, &settings, arguments] { run = [&, arguments] { return run_caption(*arguments, settings); }; });
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "interrupt.h"
 #include "options.h"
 #include "output_file.h"
+#include "reports.h"
 #include "size.h"
 
 namespace galago::cli {
@@ -25,6 +27,7 @@ namespace {
 constexpr const char* help =
     "/image FILE  show the model a picture, with your next message\n"
     "/reset       forget the conversation\n"
+    "/memory      what is planned and used\n"
     "/quit        end (so does Ctrl-D); Ctrl-C stops an answer\n";
 
 struct ChatArguments {
@@ -34,6 +37,7 @@ struct ChatArguments {
   DecodeOptions decode;
   SamplingOptions sampling;
   std::uint64_t picture_bytes = 0;  ///< 0: as room_for_pictures() says
+  ReportOptions reports;
 };
 
 constexpr std::uint64_t usual_picture_bytes = 64 << 20;  // a photo of 12 million pixels, decoded
@@ -84,6 +88,8 @@ class Conversation {
     waiting_.clear();
   }
 
+  void tell_memory() const { fmt::print(stderr, "{}", to_text(engine_.memory_report())); }
+
   /// Answers, streaming. A message that cannot be answered is taken back; its pictures with it.
   void say(const std::string& text) {
     request_.messages.push_back({Role::user, text, std::exchange(waiting_, {})});
@@ -93,6 +99,7 @@ class Conversation {
         return !interrupted();
       });
       output_.write("\n");
+      tell_live_memory(engine_, arguments_.reports);
       if (completion.finish == FinishReason::context_full) {
         spdlog::warn("the context of {} tokens is full: /reset, or start with a larger --context",
                      engine_.plan().context);
@@ -132,6 +139,8 @@ bool follow(Conversation& conversation, const std::string& line) {
   if (word == "/quit") return false;
   if (word == "/reset") {
     conversation.reset();
+  } else if (word == "/memory") {
+    conversation.tell_memory();
   } else if (word == "/help") {
     fmt::print(stderr, "{}", help);
   } else if (word == "/image" && rest < line.size()) {
@@ -153,10 +162,11 @@ bool stays_usable(ErrorCode code) {
 int run_chat(const ChatArguments& arguments, const Settings& settings) {
   EngineOptions options = arguments.engine;
   options.picture_bytes = room_for_pictures(arguments);
-  Engine engine(options);
-  tell_notice(engine.plan());
-  tell_choice(engine.plan());
-  Conversation conversation(engine, arguments, options.picture_bytes);
+  std::optional<Engine> engine(std::in_place, options);
+  tell_notice(engine->plan());
+  tell_choice(engine->plan());
+  begin_reports(*engine, arguments.reports);
+  Conversation conversation(*engine, arguments, options.picture_bytes);
   for (const std::string& path : arguments.images) conversation.show(path);
   const bool at_terminal = isatty(STDIN_FILENO) != 0;
   if (at_terminal && !settings.quiet) fmt::print(stderr, "{}", help);
@@ -177,6 +187,7 @@ int run_chat(const ChatArguments& arguments, const Settings& settings) {
     if (interrupted() && !at_terminal) return exit_interrupted;
     if (interrupted()) forget_interrupt();
   }
+  finish_reports(engine, options, arguments.reports);
   // In a terminal the user has seen what failed and gone on.
   return failed && !at_terminal ? exit_some_failed : exit_done;
 }
@@ -200,6 +211,7 @@ void add_chat(CLI::App& app, const Settings& settings, Run& run) {
       ->type_name("SIZE");
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
+  add_report_options(*command, arguments->reports);
   command->callback(
       [&run, &settings, arguments] { run = [&, arguments] { return run_chat(*arguments, settings); }; });
 }

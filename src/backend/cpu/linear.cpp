@@ -30,6 +30,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   if (rounds_to_int8(op)) {
     int8 = take_int8_rows(exec, grouped, op.m, op.k);
     op.int8 = &int8;
+    kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   kernels::Bf16Rows bf16{};
   if (rounds_to_bf16(op)) {

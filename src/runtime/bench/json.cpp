@@ -15,7 +15,7 @@ OrderedJson machine_json(const BenchMachine& machine) {
           {"copy_bytes_per_second", machine.copy_bytes_per_second},
           {"read_bytes_per_second", machine.read_bytes_per_second},
           {"flops_per_second", machine.flops_per_second},
-          {"int4_flops_per_second", machine.int4_flops_per_second}};
+          {"int8_flops_per_second", machine.int8_flops_per_second}};
 }
 
 OrderedJson stage_json(const BenchStage& stage) {
@@ -46,6 +46,8 @@ OrderedJson result_json(const BenchResult& result) {
   for (const BenchStage& stage : result.stages) stages.push_back(stage_json(stage));
   OrderedJson picture;
   if (result.picture) picture = {{"width", result.picture->width}, {"height", result.picture->height}};
+  OrderedJson profile;
+  if (!result.profile.ops.empty()) profile = OrderedJson::parse(to_json(result.profile));
   return {{"model", result.model},
           {"family", result.family},
           {"precision", result.precision},
@@ -60,6 +62,7 @@ OrderedJson result_json(const BenchResult& result) {
           {"machine", machine_json(result.machine)},
           {"stages", std::move(stages)},
           {"memory", memory_json(result)},
+          {"profile", std::move(profile)},
           {"error", result.error}};
 }
 
@@ -70,7 +73,7 @@ BenchMachine parse_machine(const Json& json) {
           json.at("copy_bytes_per_second"),
           json.at("read_bytes_per_second"),
           json.at("flops_per_second"),
-          json.value("int4_flops_per_second", 0.0)};
+          json.value("int8_flops_per_second", 0.0)};
 }
 
 BenchStage parse_stage(const Json& json) {

@@ -56,7 +56,7 @@ BenchMachine measure_machine(backend::Backend& backend, int n_threads) {
           copy_bandwidth(n_threads),
           ceilings.bytes_per_second,
           ceilings.flops_per_second,
-          measure_int4_flops(backend, effort.seconds)};
+          ceilings.int8_flops_per_second};
 }
 
 }  // namespace galago::runtime

@@ -16,6 +16,7 @@
 #include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
+#include "runtime/report/collect.h"
 #include "runtime/sampler.h"
 #include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
@@ -64,15 +65,15 @@ BenchOptions settle(BenchOptions options, const Blueprint& model) {
 }
 
 double roofline_between(const backend::Ledger& from, const backend::Ledger& to, const BenchMachine& machine) {
-  const MachineCeilings ceilings{machine.flops_per_second, machine.read_bytes_per_second};
   double seconds = 0;
   for (std::size_t phase = 0; phase < backend::n_phases; ++phase) {
     for (std::size_t op = 0; op < backend::n_ops; ++op) {
       const backend::Cost& before = from.costs[phase][op];
       const backend::Cost& after = to.costs[phase][op];
-      seconds += roofline_seconds({after.flops - before.flops, after.bytes_read - before.bytes_read,
+      seconds += roofline_seconds(static_cast<backend::Op>(op),
+                                  {after.flops - before.flops, after.bytes_read - before.bytes_read,
                                    after.bytes_written - before.bytes_written},
-                                  ceilings);
+                                  machine.ceilings());
     }
   }
   return seconds;
@@ -228,6 +229,25 @@ void Subject::run() {
   prefill();
   decode();
   record(options_.picture ? "caption" : "answer", options_.picture ? "picture" : "request", 1, start, mark());
+}
+
+Profile Subject::profile() {
+  forget();
+  executor_->time_ops();
+  run();
+  const auto seconds_of = [&](std::string_view name) {
+    double seconds = 0;
+    for (const StageRuns& stage : stages_) seconds += stage.name == name ? stage.seconds.front() : 0;
+    return seconds;
+  };
+  Profile profile{{{"pixels", seconds_of("resize")},
+                   {"encode", seconds_of("encode") + seconds_of("project")},
+                   {"prefill", seconds_of("prefill")},
+                   {"decode", seconds_of("decode")}},
+                  op_uses(executor_->op_times()),
+                  {}};
+  hold_against(machine_.ceilings(), profile);
+  return profile;
 }
 
 }  // namespace galago::runtime

@@ -35,6 +35,8 @@ class Subject {
   void load();
   /// The whole request once, stage by stage.
   void run();
+  /// The request once more, every operation timed.
+  Profile profile();
   /// Forgets the runs up to now.
   void forget();
 

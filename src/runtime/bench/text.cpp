@@ -16,20 +16,10 @@ std::string key_of(const BenchResult& result) {
   return key + fmt::format(", prompt {}, new {}", result.prompt_tokens, result.new_tokens);
 }
 
-std::string time_text(double seconds) {
-  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
-  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
-  return fmt::format("{:.3f} s", seconds);
-}
-
 std::string rate_text(const BenchStage& stage) {
   if (stage.unit == "byte") return fmt::format("{:.2f} GB/s", stage.rate() / 1e9);
   if (stage.unit == "picture") return fmt::format("{:.2f} pictures/min", stage.rate() * 60);
   return fmt::format("{:.2f} {}s/s", stage.rate(), stage.unit);
-}
-
-std::string mebibytes_text(std::uint64_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
 }  // namespace runtime
@@ -53,10 +43,10 @@ std::string result_text(const BenchResult& result) {
   if (!result.error.empty()) return fmt::format("{}\n  {}\n", runtime::key_of(result), result.error);
   const BenchMachine& machine = result.machine;
   std::string text =
-      fmt::format("{}\n  {}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} and int4 {:.1f} GFLOP/s\n",
+      fmt::format("{}\n  {}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} and int8 {:.1f} GFLOP/s\n",
                   runtime::key_of(result), machine.cpu, machine.device, machine.copy_bytes_per_second / 1e9,
                   machine.read_bytes_per_second / 1e9, machine.flops_per_second / 1e9,
-                  machine.int4_flops_per_second / 1e9);
+                  machine.int8_flops_per_second / 1e9);
   text += fmt::format("  {} tiles, {} image tokens; {} runs\n\n", result.tiles, result.image_tokens,
                       result.repeats);
   text += fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12} {:>12}\n", "stage", "per item", "rate", "spread",
@@ -68,6 +58,7 @@ std::string result_text(const BenchResult& result) {
   }
   text += fmt::format("  {:<16} {:>16} {:>16}  {}\n", "process, peak", result.planned_peak_bytes,
                       result.measured_peak_bytes, runtime::mebibytes_text(result.measured_peak_bytes));
+  if (!result.profile.ops.empty()) text.append("\n").append(to_text(result.profile));
   return text;
 }
 
