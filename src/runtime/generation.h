@@ -51,7 +51,7 @@ class Generation {
 
   Trace trace(const Request& request);
   /// Pages that no sequence has.
-  std::int64_t free_pages() const { return pool_.n_free(); }
+  std::int64_t free_pages() const { return cache_.n_free_pages(); }
 
  private:
   /// Called after each prefill step that computed logits.
