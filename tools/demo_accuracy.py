@@ -30,8 +30,8 @@ THING = re.compile(rf"(?:(small|large) )?({'|'.join(scenes.COLORS)}) ({'|'.join(
 class Galago:
     """One process per prompt, all its pictures in it."""
 
-    def __init__(self, binary, model):
-        self.command = [str(binary), "caption", "-m", str(model), "--precision", "fp32", "--format", "jsonl", "--quiet"]
+    def __init__(self, binary, model, options=("--precision", "fp32")):
+        self.command = [str(binary), "caption", "-m", str(model), *options, "--format", "jsonl", "--quiet"]
 
     def answers(self, prompt, paths, limit):
         command = self.command + ["-p", prompt, "--temperature", "0", "--max-new-tokens", str(limit), *map(str, paths)]

@@ -18,6 +18,7 @@ struct BenchOptions {
   std::optional<PictureSize> picture = PictureSize{1024, 768};  ///< a JPEG made up for it; none: text alone
   std::int64_t prompt_tokens = 0;  ///< beside the picture's; 0: 64 with a picture, 512 without
   std::int64_t new_tokens = 32;
+  bool profile = false;     ///< whether operations are timed in one more run
   int warmup = 1;           ///< runs that are not counted
   int repeats = 5;          ///< runs that are
   double max_spread = 0.1;  ///< a stage that varies more was disturbed
@@ -30,7 +31,12 @@ struct BenchMachine {
   int threads = 0;
   double copy_bytes_per_second = 0;  ///< read and written ones together
   double read_bytes_per_second = 0;
-  double flops_per_second = 0;  ///< FP32
+  double flops_per_second = 0;       ///< FP32
+  double int8_flops_per_second = 0;  ///< with activations rounded to int8; 0: not done here
+
+  MachineCeilings ceilings() const {
+    return {flops_per_second, read_bytes_per_second, int8_flops_per_second};
+  }
 };
 
 /// A part of the work, over all counted runs.
@@ -42,6 +48,8 @@ struct BenchStage {
   double spread = 0;            ///< distance of the quartiles, as a fraction of the median
   double roofline_seconds = 0;  ///< the least time at the machine's ceilings; 0: has no such bound
   bool disturbed = false;       ///< the spread is above the limit: the median means nothing
+  /// Processor time of all threads (median): unlike `seconds`, it hardly sees what else the machine does.
+  double cpu_seconds = 0;
 
   double rate() const { return seconds > 0 ? items / seconds : 0; }
   double roofline_fraction() const { return seconds > 0 ? roofline_seconds / seconds : 0; }
@@ -59,6 +67,7 @@ struct BenchResult {
   BenchMachine machine;
   std::vector<BenchStage> stages;
   std::vector<RegionUse> regions;  ///< planned beside measured
+  Profile profile;                 ///< of one more run, whose operations were timed; empty: not asked for
   std::uint64_t planned_peak_bytes = 0;
   std::uint64_t measured_peak_bytes = 0;  ///< of the process, by the operating system's account
   std::string error;  ///< why a configuration of a sweep could not be measured; the rest is empty then

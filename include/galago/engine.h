@@ -14,6 +14,7 @@
 #include "galago/image.h"
 #include "galago/options.h"
 #include "galago/plan.h"
+#include "galago/report.h"
 
 namespace galago {
 
@@ -32,9 +33,10 @@ enum class PromptForm {
   raw,   ///< the text of the one message is the prompt as it is, special tokens in it included
 };
 
-/// Whether keys and values of the request before are taken over as far as the prompts agree. Sums may then be
-/// made in another order, so the last bits of a reused prompt can differ from a fresh one's.
-enum class PrefixReuse { none, previous_request };
+/// Whether keys and values that other requests left in the cache, or are working with, are taken over as far
+/// as the prompts agree: pages of the same beginning are there once. Sums may then be made in another order,
+/// so the last bits of a reused prompt can differ from a fresh one's.
+enum class PrefixReuse { none, cached };
 
 struct Request {
   std::vector<Message> messages;
@@ -52,19 +54,38 @@ struct Timing {
   double encode_seconds = 0;      ///< vision tower and projector
   double prefill_seconds = 0;
   double decode_seconds = 0;
+
+  Timing& operator+=(const Timing& other);
 };
 
 struct Completion {
   std::string text;
   std::vector<std::int32_t> token_ids;  ///< generated ones
   std::int64_t prompt_tokens = 0;       ///< image tokens included
-  std::int64_t cached_tokens = 0;       ///< of those, taken from the KV cache of the request before
+  std::int64_t cached_tokens = 0;       ///< of those, taken from the KV cache as other requests left it
   FinishReason finish = FinishReason::end_of_text;
   Timing timing;
 };
 
 /// Called with each new piece of text (whole UTF-8 sequences); returning false stops the generation.
 using OnText = std::function<bool(std::string_view piece)>;
+
+/// One of several requests.
+struct Task {
+  Request request;
+  OnText on_text{};
+};
+/// Supplies the next task, or nothing: there are no more. A task's pictures are let go when they are encoded.
+using NextTask = std::function<std::optional<Task>()>;
+
+/// What became of a task.
+struct Outcome {
+  std::size_t task = 0;                  ///< in the order in which they were supplied, from 0
+  std::optional<Completion> completion;  ///< none: it failed
+  std::optional<Error> error;
+};
+/// Called as soon as a task's outcome is known. False: no further one is begun, those in work are finished.
+using OnOutcome = std::function<bool(const Outcome& outcome)>;
 
 /// A stage's values, for comparison with other implementations. Exactly one of the vectors is filled.
 struct TraceTensor {
@@ -74,14 +95,6 @@ struct TraceTensor {
   std::vector<std::int64_t> integers;
 };
 using Trace = std::vector<TraceTensor>;
-
-/// Bytes of one region: planned, most ever used, used now.
-struct RegionUse {
-  std::string name;
-  std::uint64_t planned = 0;
-  std::uint64_t high_water = 0;
-  std::uint64_t used = 0;
-};
 
 class Engine {
  public:
@@ -93,11 +106,23 @@ class Engine {
 
   const Plan& plan() const;
   std::vector<RegionUse> memory() const;
+  /// Memory by part and by phase up to now.
+  MemoryReport memory_report() const;
+
+  /// From now on every operation is timed, which costs a little time itself.
+  void start_profile();
+  /// Times of all requests since start_profile(); fractions of ceilings are filled in by hold_against().
+  Profile profile() const;
 
   /// Answers a request.
   /// Throws Error{input} for a prompt that cannot be used or is longer than the context, Error{usage} for
   /// sampling options out of range. The engine stays usable.
   Completion generate(const Request& request, const OnText& on_text = {});
+
+  /// Answers tasks, up to EngineOptions::batch at once as far as there are pages for them: those steps of
+  /// decoding are one. Where the tower is staged, it encodes the pictures of several tasks before it leaves.
+  /// An Error{input} is its task's outcome; others are thrown, when what was done before has been told.
+  void generate_all(const NextTask& next, const OnOutcome& on_outcome);
 
   /// Runs the request greedily for exactly `request.sampling.max_new_tokens` tokens, the end of the text
   /// ignored, and returns every stage. `logits` are those of all prompt tokens.

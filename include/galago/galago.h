@@ -7,3 +7,4 @@
 #include "galago/options.h"   // IWYU pragma: export
 #include "galago/plan.h"      // IWYU pragma: export
 #include "galago/quantize.h"  // IWYU pragma: export
+#include "galago/report.h"    // IWYU pragma: export

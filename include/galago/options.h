@@ -10,8 +10,8 @@
 namespace galago {
 
 /// Storage type of the weights in memory. `automatic` keeps the checkpoint's own. int8 and int4 are made
-/// while loading, in groups of 32; weights that the checkpoint stores in as few bits stay as they are, and
-/// what int4 would hurt most (token embeddings, output layer) is int8. Arithmetic sums in FP32 throughout.
+/// while loading, in groups of 32; weights that the checkpoint stores in as few bits stay as they are.
+/// Arithmetic sums in FP32 throughout.
 enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 
 /// Storage type of keys and values. `automatic`: FP32 where the decoder's weights were asked for in FP32,
@@ -47,9 +47,9 @@ struct Workload {
   /// Of the pictures in their order, as far as they are known: tiles and tokens follow from them. Others are
   /// taken for the largest that the model makes of any picture.
   std::vector<PictureSize> image_sizes{};
-  /// Most memory that decoding one of the pictures takes, as picture_needs() tells it: it becomes part of the
-  /// plan. 0: pictures are in memory already.
-  std::uint64_t picture_bytes = 0;
+  /// Requests of this kind that will come one after the other, as far as it is known: so many pictures can be
+  /// encoded before a staged tower leaves.
+  std::int64_t n_requests = 1;
 };
 
 /// Prompt tokens whose logits are computed: generating needs the last one's only, Engine::trace() needs all.
@@ -69,7 +69,11 @@ struct EngineOptions {
   /// that is stored in 4 or 8 bits stays beside the weights instead, and must be the only adapter.
   std::vector<std::filesystem::path> merged_adapters;
   Precision precision = Precision::automatic;        ///< decoder and projector
-  Precision tower_precision = Precision::automatic;  ///< vision tower
+  Precision tower_precision = Precision::automatic;  ///< vision tower; automatic: like the decoder
+  /// Token embeddings and output layer; automatic: like the decoder, but in int8 where that is int4. A model
+  /// may have one matrix for both.
+  Precision embeddings_precision = Precision::automatic;
+  Precision output_precision = Precision::automatic;
   KvPrecision kv = KvPrecision::automatic;
   Compute compute = Compute::automatic;
   /// Keys and values may take this fraction, 0 to 1, of what is left of the memory when everything else has
@@ -90,6 +94,15 @@ struct EngineOptions {
   /// asks for it.
   std::int64_t streamed_layers = 0;
   LogitRows logits = LogitRows::last;
+  /// Most memory that pictures take outside the model while they are decoded and kept, as picture_needs()
+  /// tells it: it becomes part of the plan. 0: pictures are in memory already.
+  std::uint64_t picture_bytes = 0;
+  std::int64_t batch = 1;      ///< requests that Engine::generate_all() decodes at once
+  std::int64_t kv_tokens = 0;  ///< tokens of keys and values for all requests together, which limit how many
+                               ///< are answered at once; 0: the context, for each of `batch`
+  /// Pictures that are encoded before a staged tower leaves; 0: those of a request, or of several as
+  /// Workload::n_requests tells, up to 16, as far as a budget has room for their embeddings.
+  std::int64_t encode_batch = 0;
   std::uint64_t memory_limit =
       0;  ///< bytes for everything; what is not fixed here is chosen as the best that fits (docs/memory.md),
           ///< and Error{memory} is thrown where nothing does; 0: no budget but what the machine has free

@@ -18,8 +18,8 @@ struct RegionPlan {
 /// The memory that a phase has in use; its least work, and the time that takes at the machine's measured
 /// ceilings (roofline).
 struct PhasePlan {
-  std::string name;  ///< "load", "encode" (one picture), "prefill" (the planned prompt), "decode" (one token,
-                     ///< full context)
+  std::string name;  ///< "load", "encode" (one picture), "prefill" (the planned prompt), "decode" (one token
+                     ///< of each request of the batch, full context)
   double flops;
   std::uint64_t bytes_read;
   std::uint64_t bytes_written;
@@ -31,8 +31,10 @@ struct PhasePlan {
 /// Ceilings of the machine, measured by plan_model() (0 in Engine::plan(), as are the phases' times), and
 /// what the kernels are built for.
 struct MachineCeilings {
-  double flops_per_second = 0;
+  double flops_per_second = 0;  ///< FP32
   double bytes_per_second = 0;
+  /// Products of activations rounded to int8 with weights of 4 bits; 0: none are made.
+  double int8_flops_per_second = 0;
 };
 
 /// A configuration that the fit search looked at.
@@ -48,7 +50,7 @@ struct Plan {
   std::string chat_format;  ///< what conversations are written in; empty for known shapes
   std::string notice;       ///< what the caller should tell the user about the model; empty: nothing
   std::string device;       ///< "cpu (avx2, 2 threads)"
-  std::string precision, tower_precision, kv_precision;
+  std::string precision, embeddings_precision, output_precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
   std::int64_t image_tokens = 0;     ///< tokens of the largest picture; 0 for text models
@@ -56,6 +58,8 @@ struct Plan {
   std::int64_t tile_batch = 0;       ///< tiles in the vision tower at once
   bool tower_staged = false;         ///< the tower is there to encode only; TowerPlacement
   std::int64_t streamed_layers = 0;  ///< EngineOptions::streamed_layers
+  std::int64_t batch = 1;            ///< requests that are decoded at once
+  std::int64_t encode_batch = 0;     ///< pictures that are encoded before a staged tower leaves
   std::int64_t page_tokens = 0;      ///< tokens of one KV page
   std::int64_t n_pages = 0;
   std::vector<RegionPlan> regions;
@@ -86,19 +90,45 @@ struct WhatIfRow {
   bool fits = false;               ///< in `memory_limit`, else in what the device has
   double first_token_seconds = 0;  ///< at least: encode and prefill at the ceilings
   double tokens_per_second = 0;    ///< at most: decoding at full context, at the ceilings
+  /// Tokens that keys and values would have room for, if they had these fractions (WhatIfAxes) of what
+  /// everything else leaves of `memory_limit`, or of what the device has.
+  std::vector<std::int64_t> kv_tokens{};
 };
 
 struct WhatIfAxes {
   std::vector<Precision> precisions{Precision::fp32, Precision::fp16, Precision::int8, Precision::int4};
   std::vector<PictureSize> pictures{{336, 336}, {672, 672}, {336, 1344}, {1344, 672}};
   std::vector<std::int64_t> contexts{2048, 4096};  ///< those beyond the model's are left out
+  std::vector<double> kv_fractions{0.2, 0.5, 0.8};
 };
 
 /// Plans the model at every combination, one request at a time. Throws as plan_model() does, but not for
 /// plans that do not fit.
 std::vector<WhatIfRow> plan_what_if(const EngineOptions& options, const WhatIfAxes& axes = {});
-std::string to_text(const std::vector<WhatIfRow>& rows);
-std::string to_json(const std::vector<WhatIfRow>& rows);
+std::string to_text(const std::vector<WhatIfRow>& rows, const WhatIfAxes& axes = {});
+std::string to_json(const std::vector<WhatIfRow>& rows, const WhatIfAxes& axes = {});
+
+/// A configuration worth having: nothing else is as good in quality, memory and time and better in one of
+/// them.
+struct ParetoRow {
+  std::string choice;  ///< Plan::choice
+  std::uint64_t peak_bytes = 0;
+  double first_token_seconds = 0;  ///< at least: encode and prefill at the ceilings
+  double tokens_per_second = 0;    ///< at most: decoding at full context, at the ceilings
+  double request_seconds = 0;      ///< of the whole workload
+  /// Expected rise of a text's perplexity by the decoder's storage types, and expected loss of right answers
+  /// by the tower's, as measured for other models (models/quality.json).
+  double perplexity_percent = 0;
+  double accuracy_points = 0;
+};
+
+/// Plans the model with every precision of decoder, tower, keys and values, with the tower resident and
+/// staged, layers resident and streamed; what the options fix is the same in all. Those that fit in
+/// `memory_limit`, else in what the device has, are compared; the best quality comes first. Layers are taken
+/// to be read from a disk of 1 GB/s. Throws as plan_model() does.
+std::vector<ParetoRow> plan_pareto(const EngineOptions& options);
+std::string to_text(const std::vector<ParetoRow>& rows);
+std::string to_json(const std::vector<ParetoRow>& rows);
 
 /// Models that can be planned and measured without their files, in alphabetical order.
 std::vector<std::string> known_shape_names();

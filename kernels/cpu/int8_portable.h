@@ -98,6 +98,7 @@ GALAGO_INLINE QuadSums zero_quads() {
   return {};
 }
 inline constexpr int panel_bits = 8;
+inline constexpr int int8_rows_at_once = 4;
 GALAGO_INLINE QuadSums accumulate(QuadSums sums, const Quads& w, const Quads& x) {
   for (int i = 0; i < width; ++i) {
     for (int j = 0; j < 4; ++j) sums.v[i] += w.v[i][j] * static_cast<std::int8_t>(x.v[i][j]);

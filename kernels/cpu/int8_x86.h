@@ -1,9 +1,10 @@
-// Products of int8 activations with quants, for AVX2 and wider. Products are summed in 16 bits: a quant of 4
-// bits times 127 fits 16 times. Quants of 8 bits have dot products only: as two planes of 4 bits each they
-// were measured to win nothing over FP32 where x has many rows.
+// Products of int8 activations with quants, for AVX2 and wider. With VNNI they are summed in 32 bits.
+// Without, in 16: a quant of 4 bits times 127 fits 16 times; quants of 8 bits have dot products only: as two
+// planes of 4 bits each they were measured to win nothing over FP32 where x has many rows.
 #pragma once
 
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/transpose_x86.h"
 
 namespace galago::kernels::GALAGO_ISA {
 
@@ -21,10 +22,25 @@ GALAGO_INLINE float sum(Dot a) {
   return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
+#if defined(GALAGO_VNNI)
+/// Adds the sums of four products each, in 32 bits.
+GALAGO_INLINE __m256i add_products(__m256i sums, __m256i unsigned_quants, __m256i x) {
+#if defined(GALAGO_AVX512)
+  return _mm256_dpbusd_epi32(sums, unsigned_quants, x);
+#else
+  return _mm256_dpbusd_avx_epi32(sums, unsigned_quants, x);
+#endif
+}
+#endif
+
 /// Sums of four products each; their place among the eight is that of the elements in the chunk.
 GALAGO_INLINE __m256 products_of(__m256i unsigned_quants, __m256i x) {
+#if defined(GALAGO_VNNI)
+  return _mm256_cvtepi32_ps(add_products(_mm256_setzero_si256(), unsigned_quants, x));
+#else
   return _mm256_cvtepi32_ps(
       _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned_quants, x), _mm256_set1_epi16(1)));
+#endif
 }
 
 /// A chunk of 32 unsigned quants of 4 bits.
@@ -66,36 +82,22 @@ struct PanelQuants<4> {
     return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(both, 4), both), _mm256_set1_epi8(15));
   }
 };
-inline constexpr std::int64_t transposed_rows = 8;
-/// to: quad q of row j at q * to_stride + 4 * j, for the chunks of up to 8 rows; missing rows are 0.
-template <class Quants>
-void transpose_quads(const std::uint8_t* rows, std::int64_t row_bytes, std::int64_t n_rows, std::uint8_t* to,
-                     std::int64_t to_stride) {
-  __m256i r[8];
-  for (int i = 0; i < 8; ++i) r[i] = i < n_rows ? Quants::load(rows + i * row_bytes) : _mm256_setzero_si256();
-  __m256i pairs[8];
-  for (int i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+#if defined(GALAGO_VNNI)
+inline constexpr int panel_bits = 8;
+template <>
+struct PanelQuants<8> {
+  GALAGO_INLINE __m256i load(const std::uint8_t* p) {
+    return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi8(-128));
   }
-  for (int half = 0; half < 2; ++half) {
-    const __m256i* p = pairs + 4 * half;
-    r[4 * half] = _mm256_unpacklo_epi64(p[0], p[2]);
-    r[4 * half + 1] = _mm256_unpackhi_epi64(p[0], p[2]);
-    r[4 * half + 2] = _mm256_unpacklo_epi64(p[1], p[3]);
-    r[4 * half + 3] = _mm256_unpackhi_epi64(p[1], p[3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * to_stride),
-                        _mm256_permute2x128_si256(r[i], r[4 + i], 0x20));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + (4 + i) * to_stride),
-                        _mm256_permute2x128_si256(r[i], r[4 + i], 0x31));
-  }
-}
+};
+#else
+inline constexpr int panel_bits = 4;
+#endif
 
-#if defined(GALAGO_ISA_AVX512)
+#if defined(GALAGO_AVX512)
 
-/// Four bytes for each of `width` columns.
+inline constexpr int int8_rows_at_once = 6;
+/// Four bytes for each of `width` columns; and their sums.
 struct Quads {
   __m512i v;
 };
@@ -108,19 +110,26 @@ GALAGO_INLINE Quads broadcast_quad(std::int32_t x) {
 GALAGO_INLINE Quads zero_quads() {
   return {_mm512_setzero_si512()};
 }
-inline constexpr int panel_bits = 4;
 GALAGO_INLINE Quads accumulate(Quads sums, Quads w, Quads x) {
+#if defined(GALAGO_VNNI)
+  return {_mm512_dpbusd_epi32(sums.v, w.v, x.v)};
+#else
   __m512i result = _mm512_add_epi16(sums.v, _mm512_maddubs_epi16(w.v, x.v));
   __asm__("" : "+v"(result));  // compilers reorder sums of whole numbers, and run out of registers
   return {result};
+#endif
 }
 GALAGO_INLINE Vec to_floats(Quads sums) {
-  return {_mm512_maskz_cvtepi32_ps(0xffff, _mm512_madd_epi16(sums.v, _mm512_set1_epi16(1)))};
+#if !defined(GALAGO_VNNI)
+  sums.v = _mm512_madd_epi16(sums.v, _mm512_set1_epi16(1));
+#endif
+  return {_mm512_maskz_cvtepi32_ps(0xffff, sums.v)};
 }
 
 #else
 
-/// Four bytes for each of `width` columns.
+inline constexpr int int8_rows_at_once = 4;
+/// Four bytes for each of `width` columns; and their sums.
 struct Quads {
   __m256i v;
 };
@@ -133,14 +142,20 @@ GALAGO_INLINE Quads broadcast_quad(std::int32_t x) {
 GALAGO_INLINE Quads zero_quads() {
   return {_mm256_setzero_si256()};
 }
-inline constexpr int panel_bits = 4;
 GALAGO_INLINE Quads accumulate(Quads sums, Quads w, Quads x) {
+#if defined(GALAGO_VNNI)
+  return {add_products(sums.v, w.v, x.v)};
+#else
   __m256i result = _mm256_add_epi16(sums.v, _mm256_maddubs_epi16(w.v, x.v));
   __asm__("" : "+x"(result));  // compilers reorder sums of whole numbers, and run out of registers
   return {result};
+#endif
 }
 GALAGO_INLINE Vec to_floats(Quads sums) {
-  return {_mm256_cvtepi32_ps(_mm256_madd_epi16(sums.v, _mm256_set1_epi16(1)))};
+#if !defined(GALAGO_VNNI)
+  sums.v = _mm256_madd_epi16(sums.v, _mm256_set1_epi16(1));
+#endif
+  return {_mm256_cvtepi32_ps(sums.v)};
 }
 
 #endif

@@ -35,6 +35,12 @@ struct Int8Rows {
   std::int64_t sum_length;  // 16 or 32
 };
 
+/// Rows of activations in BF16.
+struct Bf16Rows {
+  std::uint16_t* values;  // [m, stride]
+  std::int64_t stride;    // k rounded up to whole pairs; the filling is 0
+};
+
 /// Whether products of these weights with int8 activations exist.
 constexpr bool multiplies_int8(const GroupedRows& weights) {
   return weights.codebook == nullptr;
@@ -56,10 +62,15 @@ struct Linear {
   std::int64_t y_stride;
   const GroupedRows* grouped = nullptr;  // what w and up are instead of `element`s
   const Int8Rows* int8 = nullptr;        // x in int8 to multiply with instead; only where multiplies_int8
+  /// x in BF16 to multiply FP16 and BF16 weights with instead where x has more than linear_few_rows; only
+  /// where the table multiplies_bf16.
+  const Bf16Rows* bf16 = nullptr;
 };
 
 /// Floats of scratch that one thread needs for Linear, whatever its shape.
 inline constexpr std::int64_t linear_scratch_floats = 3 * 512 * 32 + 512 * 32;
+/// Up to how many rows of x weights are read row after row, and not packed.
+inline constexpr std::int64_t linear_few_rows = 3;
 /// Columns of y that one piece of work should be a multiple of, so that no panel is packed twice.
 inline constexpr std::int64_t linear_column_grain = 32;
 
@@ -123,6 +134,9 @@ constexpr std::int64_t attention_scratch_floats(std::int64_t n_queries, std::int
 
 struct KernelTable {
   const char* name;
+  /// Products of int8 activations gain time with weights of 8 bits too, however many rows x has.
+  bool gains_from_int8;
+  bool multiplies_bf16;
   void (*linear)(const Linear&, std::int64_t first_column, std::int64_t n_columns, float* scratch);
   /// Rows [first_row, first_row + n_rows) of x [m, k] to int8.
   void (*quantise)(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
@@ -150,7 +164,16 @@ const KernelTable& table();
 namespace avx2 {
 const KernelTable& table();
 }
+namespace avx_vnni {
+const KernelTable& table();
+}
 namespace avx512 {
+const KernelTable& table();
+}
+namespace avx512_vnni {
+const KernelTable& table();
+}
+namespace avx512_bf16 {  // with VNNI
 const KernelTable& table();
 }
 

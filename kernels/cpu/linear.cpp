@@ -11,7 +11,6 @@ namespace galago::kernels::GALAGO_ISA {
 namespace {
 
 constexpr std::int64_t row_block = 512;  // of m: sums of a panel stay in the second-level cache
-constexpr std::int64_t few_rows = 3;
 static_assert(depth_block * panel + 2 * row_block * panel <= linear_scratch_floats);
 
 /// sums [rows][panel] of all of k for one panel of weight rows.
@@ -77,7 +76,12 @@ void some_rows(const Linear& op, const WeightRows& rows, std::int64_t first_colu
 }
 
 WeightRows rows_for(const Linear& op) {
-  if (op.grouped == nullptr) return plain_rows(op.element);
+  if (op.grouped == nullptr) {
+#if defined(GALAGO_BF16)
+    if (op.bf16 != nullptr) return bf16_rows(op.element);
+#endif
+    return plain_rows(op.element);
+  }
   return op.int8 != nullptr ? int8_rows(*op.grouped) : grouped_rows(*op.grouped);
 }
 
@@ -90,7 +94,7 @@ void multiply_panel(const Linear& op, const PanelPart& part, const float* packed
 
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch) {
   const WeightRows rows = rows_for(op);
-  if (op.m <= few_rows) {
+  if (op.m <= linear_few_rows) {
     some_rows(op, rows, first_column, first_column + n_columns);
   } else {
     many_rows(op, rows, first_column, first_column + n_columns, scratch);

@@ -141,7 +141,13 @@ struct RowsOf {
     Vec sums[n];
     for (Vec& value : sums) value = set1(0);
     const std::int64_t n_whole = k / chunk;
-    for (std::int64_t i = 0; i < n_whole; ++i) add_chunk<n>(rows, i, x + i * chunk, sums);
+    // The rows after these n lie behind them: as much of them is fetched at each chunk as is read.
+    const std::uint8_t* next = rows + n * format.row_bytes;
+    const std::int64_t step = n_whole > 0 ? n * format.row_bytes / n_whole : 0;
+    for (std::int64_t i = 0; i < n_whole; ++i) {
+      prefetch<n*(Quants::chunk_bytes + 4)>(next + i * step);
+      add_chunk<n>(rows, i, x + i * chunk, sums);
+    }
     if (k % chunk != 0) {
       float tail[chunk] = {};
       for (std::int64_t i = 0; i < k % chunk; ++i) tail[i] = x[n_whole * chunk + i];

@@ -7,7 +7,7 @@
 #include "kernels/cpu/group_numbers.h"
 #include "kernels/cpu/weight_rows.h"
 
-#if defined(GALAGO_ISA_AVX2) || defined(GALAGO_ISA_AVX512)
+#if defined(GALAGO_AVX2) || defined(GALAGO_AVX512)
 #include "kernels/cpu/int8_x86.h"
 #else
 #include "kernels/cpu/int8_portable.h"
@@ -105,6 +105,9 @@ void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, floa
   const float* x_scales = x.scales + row * (x.stride / chunk);
   const float* x_sums = x.sums + row * (x.stride / x.sum_length);
   const std::int64_t n_parts = parts_of<parts>(op.k);
+  // The rows after these n lie behind them: as much of them is fetched at each chunk as is read.
+  const std::uint8_t* next = rows + n * op.grouped->row_bytes;
+  const std::int64_t step = n * op.grouped->row_bytes * parts / n_parts;
   Dot sums[n];
   for (int j = 0; j < n; ++j) {
     sums[j] = zero_dot();
@@ -121,6 +124,7 @@ void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, floa
     }
     for (std::int64_t i = 0; i < count; i += parts) {
       const std::int64_t at = (first + i) / parts;
+      prefetch<n*(Chunk::bytes + 4)>(next + at * step);
       for (int j = 0; j < n; ++j) {
         const auto products =
             Chunk::products(rows + j * op.grouped->row_bytes + at * Chunk::bytes, quants + at * chunk);
@@ -190,6 +194,11 @@ void multiply_tile(const Int8Rows& x, std::int64_t row, std::int64_t first, std:
   constexpr int quads = 8 / parts;
   const std::int64_t x_chunks = x.stride / chunk;
   const std::int8_t* quants = x.quants + row * x.stride + first * chunk;
+  Vec totals[rows][2];
+  for (int i = 0; i < rows; ++i) {
+    totals[i][0] = load(sums + i * panel);
+    totals[i][1] = load(sums + i * panel + width);
+  }
   for (std::int64_t at = 0; at < n_chunks * parts; ++at) {
     decltype(zero_quads()) products[rows][2];
     for (auto& pair : products) pair[0] = pair[1] = zero_quads();
@@ -212,10 +221,14 @@ void multiply_tile(const Int8Rows& x, std::int64_t row, std::int64_t first, std:
       for (int i = 0; i < rows; ++i) {
         const Vec x_scale = set1(x.scales[(row + i) * x_chunks + first + at / parts]);
         const Vec x_sum = set1(x.sums[((row + i) * x_chunks + first) * parts + at]);
-        float* to = sums + i * panel + half * width;
-        store(to, fma(offset, x_sum, fma(mul(scale, x_scale), to_floats(products[i][half]), load(to))));
+        totals[i][half] =
+            fma(offset, x_sum, fma(mul(scale, x_scale), to_floats(products[i][half]), totals[i][half]));
       }
     }
+  }
+  for (int i = 0; i < rows; ++i) {
+    store(sums + i * panel, totals[i][0]);
+    store(sums + i * panel + width, totals[i][1]);
   }
 }
 
@@ -240,7 +253,7 @@ void multiply(const Linear& op, const void* weights, const PanelPart& part, floa
     packed.pack_quants(quants + j * row_bytes, row_bytes, j, left < transposed_rows ? left : transposed_rows,
                        n_chunks);
   }
-  constexpr int rows = 4;
+  constexpr int rows = int8_rows_at_once;
   std::int64_t i = 0;
   for (; i + rows <= part.n_rows; i += rows) {
     multiply_tile<bits, parts, rows>(*op.int8, part.row + i, first, n_chunks, packed, sums + i * panel);

@@ -5,9 +5,7 @@
 
 #include <cstdint>
 
-#define GALAGO_ISA avx2
-
-namespace galago::kernels::avx2 {
+namespace galago::kernels::GALAGO_ISA {
 
 inline constexpr int width = 8;
 inline constexpr int micro_rows = 6;
@@ -122,4 +120,4 @@ GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
   }
 }
 
-}  // namespace galago::kernels::avx2
+}  // namespace galago::kernels::GALAGO_ISA

@@ -5,9 +5,7 @@
 
 #include <cstdint>
 
-#define GALAGO_ISA avx512
-
-namespace galago::kernels::avx512 {
+namespace galago::kernels::GALAGO_ISA {
 
 inline constexpr int width = 16;
 inline constexpr int micro_rows = 12;
@@ -120,4 +118,4 @@ GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
   }
 }
 
-}  // namespace galago::kernels::avx512
+}  // namespace galago::kernels::GALAGO_ISA

@@ -6,9 +6,7 @@
 
 #include <cstdint>
 
-#define GALAGO_ISA portable
-
-namespace galago::kernels::portable {
+namespace galago::kernels::GALAGO_ISA {
 
 inline constexpr int width = 4;
 inline constexpr int micro_rows = 4;
@@ -147,4 +145,4 @@ GALAGO_INLINE void load_bytes(const std::uint8_t* p, Vec* to) {
   for (int i = 0; i < 32; ++i) to[i / 4].v[i % 4] = static_cast<float>(static_cast<std::int8_t>(p[i]));
 }
 
-}  // namespace galago::kernels::portable
+}  // namespace galago::kernels::GALAGO_ISA

@@ -1,11 +1,20 @@
 // The kernels of one instruction set, listed.
 #include "kernels/cpu/simd.h"
 
-namespace galago::kernels::GALAGO_ISA {
+#if defined(GALAGO_BASE_ISA)
+#define GALAGO_REST_ISA GALAGO_BASE_ISA
+#else
+#define GALAGO_REST_ISA GALAGO_ISA
+#endif
 
+namespace galago::kernels::GALAGO_ISA {
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch);
 void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
               std::int64_t first_row, std::int64_t n_rows);
+}  // namespace galago::kernels::GALAGO_ISA
+
+// What has no use for further instructions is that of the set without them.
+namespace galago::kernels::GALAGO_REST_ISA {
 void layer_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
 void rms_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
 void attention(const Attention& op, float* scratch);
@@ -15,23 +24,39 @@ void widen(const void* from, Element element, float* to, std::int64_t n);
 void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
 void gate(const float* gate, const float* up, Activation activation, float* to, std::int64_t n);
 void add(const float* a, const float* b, float* to, std::int64_t n);
+}  // namespace galago::kernels::GALAGO_REST_ISA
+
+namespace galago::kernels::GALAGO_ISA {
+
+#if defined(GALAGO_VNNI)
+constexpr bool gains_from_int8 = true;
+#else
+constexpr bool gains_from_int8 = false;
+#endif
+#if defined(GALAGO_BF16)
+constexpr bool multiplies_bf16 = true;
+#else
+constexpr bool multiplies_bf16 = false;
+#endif
 
 #define GALAGO_NAME_OF(isa) #isa
 #define GALAGO_NAME(isa) GALAGO_NAME_OF(isa)
 
 const KernelTable& table() {
   static const KernelTable kernels{GALAGO_NAME(GALAGO_ISA),
+                                   gains_from_int8,
+                                   multiplies_bf16,
                                    linear,
                                    quantise,
-                                   layer_norm,
-                                   rms_norm,
-                                   attention,
-                                   rope_head,
-                                   narrow,
-                                   widen,
-                                   decode,
-                                   gate,
-                                   add};
+                                   GALAGO_REST_ISA::layer_norm,
+                                   GALAGO_REST_ISA::rms_norm,
+                                   GALAGO_REST_ISA::attention,
+                                   GALAGO_REST_ISA::rope_head,
+                                   GALAGO_REST_ISA::narrow,
+                                   GALAGO_REST_ISA::widen,
+                                   GALAGO_REST_ISA::decode,
+                                   GALAGO_REST_ISA::gate,
+                                   GALAGO_REST_ISA::add};
   return kernels;
 }
 

@@ -4,10 +4,7 @@
 
 #include "kernels/cpu/simd.h"
 
-namespace galago::kernels::GALAGO_ISA {
-
-inline constexpr std::int64_t depth_block = 512;  // of k: a panel stays in the first-level cache
-inline constexpr std::int64_t panel = 2 * width;
+namespace galago::kernels {
 
 /// Rows of x times a panel of weight rows (the columns of y), for a block of k.
 struct PanelPart {
@@ -24,10 +21,39 @@ struct WeightRows {
               std::int64_t n_columns, float* sums);
 };
 
+}  // namespace galago::kernels
+
+// With x in FP32, a set computes as the one that it extends does (GALAGO_BASE_ISA).
+#if defined(GALAGO_BASE_ISA)
+namespace galago::kernels::GALAGO_BASE_ISA {
 WeightRows plain_rows(Element element);
-/// Grouped weights, with x in FP32 or (op.int8) in int8.
 WeightRows grouped_rows(const GroupedRows& format);
+}  // namespace galago::kernels::GALAGO_BASE_ISA
+#endif
+
+namespace galago::kernels::GALAGO_ISA {
+
+inline constexpr std::int64_t depth_block = 512;  // of k: a panel stays in the first-level cache
+inline constexpr std::int64_t panel = 2 * width;
+
+#if defined(GALAGO_BASE_ISA)
+using GALAGO_BASE_ISA::grouped_rows;
+using GALAGO_BASE_ISA::plain_rows;
+#else
+WeightRows plain_rows(Element element);
+WeightRows grouped_rows(const GroupedRows& format);
+#endif
+/// Grouped weights with x in int8.
 WeightRows int8_rows(const GroupedRows& format);
+/// FP16 and BF16 with x in BF16 where it has many rows.
+WeightRows bf16_rows(Element element);
+
+/// Brings the lines of [p, p + bytes) near. Rows that are read side by side are too many streams for what
+/// processors notice by themselves.
+template <int bytes>
+GALAGO_INLINE void prefetch(const void* p) {
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i);
+}
 
 /// sums [n_rows][panel] += x times the packed [depth][panel] transposed weight rows, in FP32.
 void multiply_panel(const Linear& op, const PanelPart& part, const float* packed, float* sums);

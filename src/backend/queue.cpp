@@ -2,12 +2,23 @@
 
 namespace galago::backend {
 
+Cost& Cost::operator+=(const Cost& other) {
+  flops += other.flops;
+  bytes_read += other.bytes_read;
+  bytes_written += other.bytes_written;
+  return *this;
+}
+
 std::string_view name_of(Op op) {
   switch (op) {
     case Op::linear:
       return "linear";
     case Op::gated_linear:
       return "gated_linear";
+    case Op::linear_int8:
+      return "linear_int8";
+    case Op::gated_linear_int8:
+      return "gated_linear_int8";
     case Op::layer_norm:
       return "layer_norm";
     case Op::rms_norm:
@@ -35,20 +46,20 @@ std::string_view name_of(Op op) {
 }
 
 void Ledger::add(Phase phase, Op op, const Cost& cost) {
-  Cost& sum = costs[static_cast<std::size_t>(phase)][static_cast<std::size_t>(op)];
-  sum.flops += cost.flops;
-  sum.bytes_read += cost.bytes_read;
-  sum.bytes_written += cost.bytes_written;
+  costs[static_cast<std::size_t>(phase)][static_cast<std::size_t>(op)] += cost;
 }
 
 Cost Ledger::total(Phase phase) const {
   Cost sum;
-  for (const Cost& cost : costs[static_cast<std::size_t>(phase)]) {
-    sum.flops += cost.flops;
-    sum.bytes_read += cost.bytes_read;
-    sum.bytes_written += cost.bytes_written;
-  }
+  for (const Cost& cost : costs[static_cast<std::size_t>(phase)]) sum += cost;
   return sum;
+}
+
+void Queue::add_time(Op op, const Cost& cost, std::chrono::steady_clock::time_point start) {
+  OpTime& sum = times_[static_cast<std::size_t>(phase_)][static_cast<std::size_t>(op)];
+  ++sum.calls;
+  sum.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  sum.cost += cost;
 }
 
 }  // namespace galago::backend

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -17,11 +20,15 @@ struct Cost {
   double flops = 0;
   Bytes bytes_read = 0;
   Bytes bytes_written = 0;
+
+  Cost& operator+=(const Cost& other);
 };
 
 enum class Op {
   linear,
   gated_linear,
+  linear_int8,  ///< with activations rounded to int8
+  gated_linear_int8,
   layer_norm,
   rms_norm,
   unfold_patches,
@@ -34,7 +41,7 @@ enum class Op {
   pixel_shuffle,
   add_scaled,
 };
-inline constexpr std::size_t n_ops = 13;
+inline constexpr std::size_t n_ops = 15;
 
 using memory::n_phases;
 using memory::Phase;
@@ -49,6 +56,16 @@ struct Ledger {
   Cost total(Phase phase) const;
 };
 
+/// What the pieces of work of one kind took together.
+struct OpTime {
+  std::uint64_t calls = 0;
+  double seconds = 0;
+  Cost cost;
+};
+
+/// By phase and op.
+using OpTimes = std::array<std::array<OpTime, n_ops>, n_phases>;
+
 class Queue {
  public:
   explicit Queue(memory::Mode mode) : mode_(mode) {}
@@ -57,17 +74,34 @@ class Queue {
   template <class Work>
   void submit(Op op, const Cost& cost, Work&& work) {
     ledger_.add(phase_, op, cost);
-    if (mode_ == memory::Mode::run) std::forward<Work>(work)();
+    if (mode_ == memory::Mode::plan) return;
+    if (!finish_) {
+      std::forward<Work>(work)();
+      return;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    std::forward<Work>(work)();
+    finish_();
+    add_time(op, cost, start);
   }
+
+  /// From now on every piece of work is timed. `finish` returns when a device has done what it was handed, so
+  /// that work no longer overlaps there.
+  void time_ops(std::function<void()> finish) { finish_ = std::move(finish); }
+  const OpTimes& op_times() const { return times_; }
 
   void enter(Phase phase) { phase_ = phase; }
   Phase phase() const { return phase_; }
   const Ledger& ledger() const { return ledger_; }
 
  private:
+  void add_time(Op op, const Cost& cost, std::chrono::steady_clock::time_point start);
+
   memory::Mode mode_;
   Phase phase_ = Phase::load;
   Ledger ledger_;
+  std::function<void()> finish_;  // empty: nothing is timed
+  OpTimes times_{};
 };
 
 }  // namespace galago::backend

@@ -51,6 +51,7 @@ CpuFeatures detect() {
   CpuFeatures features;
   if ((saved & ymm_state) == ymm_state) {
     features.avx2_fma_f16c = bit(seven.ebx, 5) && bit(one.ecx, 12) && bit(one.ecx, 29);
+    features.avx_vnni = bit(seven_one.eax, 4);
   }
   if ((saved & zmm_state) == zmm_state) {
     features.avx512 = bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31);
@@ -109,6 +110,7 @@ std::string to_string(const CpuFeatures& features) {
     text += name;
   };
   add(features.avx2_fma_f16c, "avx2");
+  add(features.avx_vnni, "avx_vnni");
   add(features.avx512, "avx512");
   add(features.avx512_vnni, "avx512_vnni");
   add(features.avx512_bf16, "avx512_bf16");

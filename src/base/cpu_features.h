@@ -7,7 +7,8 @@ namespace galago {
 
 struct CpuFeatures {
   bool avx2_fma_f16c = false;
-  bool avx512 = false;  ///< F, BW, DQ and VL
+  bool avx_vnni = false;  ///< VNNI on 256 bits without AVX-512
+  bool avx512 = false;    ///< F, BW, DQ and VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool amx_int8 = false;

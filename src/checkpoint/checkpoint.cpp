@@ -82,7 +82,13 @@ void add_weights(Checkpoint& checkpoint, const Family& family, const fs::path& d
     }
     checkpoint.files.push_back(std::move(weights.file));
   }
-  if (quantisation) stored = join_quantised(std::move(stored), *quantisation, checkpoint.files);
+  if (quantisation) {
+    JoinedTensors joined = join_quantised(std::move(stored), *quantisation, checkpoint.files);
+    stored = std::move(joined.tensors);
+    for (TensorEntry& entry : joined.descriptions) {
+      checkpoint.ignored.push_back({std::move(entry), "says how the matrix beside it is packed"});
+    }
+  }
   for (const TensorSource& source : stored) {
     add_tensor(checkpoint, family, source, checkpoint.files[source.file].path().string());
   }

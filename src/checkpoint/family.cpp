@@ -125,11 +125,12 @@ void merge_blocks(Family& family, const Json& json, const std::map<std::string, 
 
 Family parse_family(const Json& json, const std::map<std::string, Json>& blocks, std::string_view where) {
   check_keys(json,
-             {"name", "about", "match", "blocks", "prefixes", "supply", "separate_tower", "require", "config",
-              "tensors", "split", "ignore", "refuse", "unused"},
+             {"name", "about", "match", "blocks", "prefixes", "adapters", "supply", "separate_tower",
+              "require", "config", "tensors", "split", "ignore", "refuse", "unused"},
              where);
   Family family;
   family.name = json.at("name");
+  family.adapters_named_by = json.value("adapters", Strings{});
   const Json& match = json.at("match");
   check_keys(match, {"architectures", "model_type", "gguf", "where"}, where);
   family.architectures = match.value("architectures", Strings{});

@@ -62,6 +62,7 @@ struct Family {
   std::string supply_at;       ///< a part of config.json that is put there when absent; empty: none
   Json supply;                 ///< that part, or a table of them by name
   std::string supply_name_by;  ///< the key of config.json that names the table's row; empty: `supply` itself
+  std::vector<std::string> adapters_named_by;  ///< families whose names adapters use; empty: this one's
   std::string tower_named_by;  ///< the key that names a tower kept in a directory of its own; empty: none
 };
 

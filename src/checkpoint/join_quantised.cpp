@@ -46,13 +46,18 @@ class Joiner {
     for (const TensorSource& source : stored_) by_name_.emplace(source.entry.name, &source);
   }
 
-  std::vector<TensorSource> join() {
-    std::vector<TensorSource> joined;
+  JoinedTensors join() {
+    JoinedTensors joined;
     for (const TensorSource& source : stored_) {
-      if (auto matrix = matrix_of(source)) joined.push_back(std::move(*matrix));
+      if (auto matrix = matrix_of(source)) joined.tensors.push_back(std::move(*matrix));
     }
     for (TensorSource& source : stored_) {
-      if (taken_.count(source.entry.name) == 0) joined.push_back(std::move(source));
+      const std::string& name = source.entry.name;
+      if (taken_.count(name) == 0) {
+        joined.tensors.push_back(std::move(source));
+      } else if (packed_.count(name) == 0) {
+        joined.descriptions.push_back(std::move(source.entry));
+      }
     }
     return joined;
   }
@@ -285,7 +290,8 @@ class Joiner {
     return finish(name, shape[0], cols, std::move(packing));
   }
 
-  static void add(Packing& packing, const TensorSource& source) {
+  void add(Packing& packing, const TensorSource& source) {
+    packed_.insert(source.entry.name);
     packing.parts.push_back({source.file, source.entry});
   }
 
@@ -293,7 +299,8 @@ class Joiner {
   const Quantisation& quantisation_;
   const std::vector<MappedFile>& files_;
   std::map<std::string, const TensorSource*> by_name_;
-  std::set<std::string> taken_;  // tensors that are part of a matrix
+  std::set<std::string> taken_;   // tensors that belong to a matrix
+  std::set<std::string> packed_;  // those of them that hold its values
 };
 
 }  // namespace
@@ -307,8 +314,8 @@ std::array<std::int32_t, 6> describe_records(const Grouped& format, std::int64_t
           static_cast<std::int32_t>(format.codebook)};
 }
 
-std::vector<TensorSource> join_quantised(std::vector<TensorSource> stored, const Quantisation& quantisation,
-                                         const std::vector<MappedFile>& files) {
+JoinedTensors join_quantised(std::vector<TensorSource> stored, const Quantisation& quantisation,
+                             const std::vector<MappedFile>& files) {
   return Joiner(std::move(stored), quantisation, files).join();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -84,12 +85,32 @@ std::map<std::string, Factors> read_factors(const MappedFile& file, const std::s
   return modules;
 }
 
-const Family& family_of(const Checkpoint& base, const std::string& path) {
-  for (const Family& family : known_families()) {
-    if (family.name == base.family) return family;
+const Family* find_family(std::string_view name) {
+  const auto& known = known_families();
+  const auto found =
+      std::find_if(known.begin(), known.end(), [&](const Family& family) { return family.name == name; });
+  return found == known.end() ? nullptr : &*found;
+}
+
+/// The families by whose names an adapter's modules go: the base's own, or those that it was converted from.
+std::vector<const Family*> naming_families(const Checkpoint& base, const std::string& path) {
+  std::vector<const Family*> families;
+  std::string_view rest = base.family;
+  // A tower in a file of its own has a family of its own: "gguf-llama + gguf-llava-1.5".
+  while (!rest.empty()) {
+    const std::string_view name = rest.substr(0, rest.find(" + "));
+    rest.remove_prefix(std::min(rest.size(), name.size() + 3));
+    const Family* family = find_family(name);
+    if (family == nullptr) continue;
+    if (family->adapters_named_by.empty()) families.push_back(family);
+    for (const std::string& other : family->adapters_named_by) families.push_back(find_family(other));
   }
-  fail(ErrorCode::model, "{}: adapters go with a directory of safetensors, not with {}", path,
-       base.directory.string());
+  std::erase(families, nullptr);
+  if (families.empty()) {
+    fail(ErrorCode::model, "{}: adapters go with a model's own files, not with {}", path,
+         base.directory.string());
+  }
+  return families;
 }
 
 /// Whether the canonical matrix is one that branches can stand beside.
@@ -149,13 +170,17 @@ LoraBranch branch_of(const AdapterFiles& files, const std::string& module, const
 }
 
 /// The canonical matrices that a module of the base holds, with the rows of B that belong to each.
-std::vector<CanonicalTensor> targets_of(const Checkpoint& base, const Family& family,
+std::vector<CanonicalTensor> targets_of(const Checkpoint& base, std::span<const Family* const> families,
                                         const AdapterFiles& files, const std::string& module,
                                         const TensorEntry& b) {
   TensorSource stored{base.files.size(), b, b.shape, {}};
   stored.entry.name = module;
   stored.entry.name.append(".weight");  // as the base calls the matrix beside which the branch stands
-  std::vector<CanonicalTensor> targets = canonical_tensors(family, stored, base.config, files.path);
+  std::vector<CanonicalTensor> targets;
+  for (const Family* family : families) {
+    targets = canonical_tensors(*family, stored, base.config, files.path);
+    if (!targets.empty()) break;
+  }
   if (targets.empty() || !is_adaptable(targets.front().name, base.config)) {
     fail(ErrorCode::model,
          "{}: adapts {}, which is no linear layer of the decoder in {} ({}): the adapter belongs to another "
@@ -170,11 +195,11 @@ std::vector<CanonicalTensor> targets_of(const Checkpoint& base, const Family& fa
 LoraBranches add_lora(Checkpoint& base, const fs::path& directory, const std::string& prefix) {
   const AdapterFiles files = open_adapter(directory);
   MappedFile file(files.path);
-  const Family& family = family_of(base, files.path);
+  const std::vector<const Family*> families = naming_families(base, files.path);
   LoraBranches branches;
   for (const auto& [module, factors] : read_factors(file, files.path)) {
     const LoraBranch branch = branch_of(files, module, factors);
-    for (CanonicalTensor& target : targets_of(base, family, files, module, *factors.b)) {
+    for (CanonicalTensor& target : targets_of(base, families, files, module, *factors.b)) {
       std::string matrix = target.name.name;
       matrix.resize(matrix.size() - std::string_view(".weight").size());
       if (!branches.emplace(matrix, branch).second) {

@@ -25,11 +25,16 @@ struct Quantisation {
 /// where there is nothing. Throws ErrorCode::model for methods and values that are not supported.
 std::optional<Quantisation> read_quantisation(ConfigFiles& files);
 
+struct JoinedTensors {
+  std::vector<TensorSource> tensors;
+  std::vector<TensorEntry> descriptions;  ///< stored tensors that only say how a matrix is packed
+};
+
 /// `stored` with each quantised matrix's tensors replaced by one source that is named and shaped like the
 /// plain matrix. Companions may lie in other files. Throws ErrorCode::model where one is missing or does not
 /// fit.
-std::vector<TensorSource> join_quantised(std::vector<TensorSource> stored, const Quantisation& quantisation,
-                                         const std::vector<MappedFile>& files);
+JoinedTensors join_quantised(std::vector<TensorSource> stored, const Quantisation& quantisation,
+                             const std::vector<MappedFile>& files);
 
 /// How our own files describe a matrix of records: the tensor NAME.grouped beside NAME, int32.
 std::array<std::int32_t, 6> describe_records(const Grouped& format, std::int64_t cols);

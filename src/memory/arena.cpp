@@ -62,6 +62,7 @@ void Arena::begin(const Occupancy& planned, std::span<std::byte> shared) {
   used_.lasting = planned.lasting;
   planned_ = planned;
   shared_ = shared;
+  history_.emplace();
   lay_out(Stretch::load);
 }
 
@@ -82,6 +83,7 @@ void Arena::lay_out(Stretch stretch) {
 bool Arena::enter(Phase phase) {
   if (phase == phase_) return false;
   used_ = occupancy();
+  if (history_) history_->end_phase(record());
   const bool anew = stretch_of(phase) != stretch_of(phase_);
   phase_ = phase;
   if (anew) lay_out(stretch_of(phase));
@@ -94,6 +96,26 @@ Occupancy Arena::occupancy() const {
   RegionSizes& phase = occupancy.by_phase[static_cast<std::size_t>(phase_)];
   for (std::size_t i = 0; i < n_regions; ++i) phase[i] = std::max(phase[i], regions_[i].high_water());
   return occupancy;
+}
+
+PhaseRecord Arena::record() const {
+  PhaseRecord record;
+  record.phase = phase_;
+  for (std::size_t i = 0; i < n_regions; ++i) {
+    record.high_water[i] = regions_[i].high_water();
+    record.used[i] = regions_[i].used();
+  }
+  return record;
+}
+
+std::vector<PhaseRecord> Arena::records() const {
+  if (!history_) return {};
+  std::vector<PhaseRecord> records = history_->records();
+  PhaseRecord running = record();
+  running.begin_seconds = history_->phase_began();
+  running.end_seconds = history_->seconds();
+  records.push_back(running);
+  return records;
 }
 
 Matrix Arena::matrix(RegionId id, std::int64_t rows, std::int64_t cols) {

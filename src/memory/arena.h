@@ -5,10 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "memory/device_memory.h"
+#include "memory/history.h"
 #include "memory/occupancy.h"
 #include "memory/region.h"
 #include "tensor/view.h"
@@ -45,8 +48,14 @@ class Arena {
   Occupancy occupancy() const;
   /// What was reserved for each region; 0 in plan mode.
   RegionSizes planned() const { return planned_.regions(); }
+  /// The same for a phase.
+  const RegionSizes& planned(Phase phase) const { return planned_.by_phase[static_cast<std::size_t>(phase)]; }
   /// High-water mark of each region.
   RegionSizes high_water() const { return occupancy().regions(); }
+  /// The phases of a run up to now, the one in work included; empty in plan mode.
+  std::vector<PhaseRecord> records() const;
+  /// Phases of long runs that records() has no more.
+  std::uint64_t n_forgotten_records() const { return history_ ? history_->n_forgotten() : 0; }
 
   /// An FP32 matrix [rows, cols] from the region; its rows are contiguous.
   Matrix matrix(RegionId id, std::int64_t rows, std::int64_t cols);
@@ -67,6 +76,8 @@ class Arena {
   void begin(const Occupancy& planned, std::span<std::byte> shared);
   /// Divides the shared memory among the regions that do not last, as the stretch needs them.
   void lay_out(Stretch stretch);
+  /// The phase that runs, without its times.
+  PhaseRecord record() const;
 
   Mode mode_;
   DeviceMemory* device_;
@@ -77,6 +88,7 @@ class Arena {
   Occupancy used_;     // of the phases up to the last change of phase
   Occupancy planned_;  // in run mode
   std::span<std::byte> shared_;
+  std::optional<History> history_;  // in run mode
 };
 
 }  // namespace galago::memory

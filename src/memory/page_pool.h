@@ -20,6 +20,7 @@ class PagePool {
   /// One owner less; without any the page is free again.
   void release(PageId page);
 
+  std::int32_t n_owners(PageId page) const { return owners_[static_cast<std::size_t>(page)]; }
   std::int64_t n_free() const { return static_cast<std::int64_t>(free_.size()); }
   std::int64_t n_pages() const { return static_cast<std::int64_t>(owners_.size()); }
 

@@ -182,7 +182,7 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64
   Decoder decoder;
   decoder.shape = shape;
   const Shape table{shape.vocab_size, shape.hidden_size};
-  decoder.token_embedding = source.matrix(Part::vocabulary, {"decoder.embed.weight", table});
+  decoder.token_embedding = source.matrix(Part::embeddings, {"decoder.embed.weight", table});
   decoder.inverse_frequencies = source.constant(shape.rope.frequencies);
   if (!shape.rope.long_frequencies.empty()) {
     decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
@@ -194,7 +194,7 @@ Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64
   }
   decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
   decoder.output = shape.tied_embeddings ? decoder.token_embedding
-                                         : source.matrix(Part::vocabulary, {"decoder.output.weight", table});
+                                         : source.matrix(Part::output, {"decoder.output.weight", table});
   return decoder;
 }
 

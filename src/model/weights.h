@@ -12,9 +12,9 @@
 
 namespace galago::model {
 
-/// Parts of a model whose storage format is chosen apart. `vocabulary`: token embeddings and output layer;
-/// `adapter`: low-rank side branches.
-enum class Part { tower, projector, decoder, vocabulary, adapter };
+/// Parts of a model whose storage format is chosen apart. `embeddings`: of tokens, and the output layer where
+/// both are one matrix; `adapter`: low-rank side branches.
+enum class Part { tower, projector, decoder, embeddings, output, adapter };
 
 /// One tensor of the checkpoint and the shape that the configuration gives it.
 struct NamedShape {

@@ -30,11 +30,13 @@ std::string weight_of(const std::string& matrix) {
   return matrix + ".weight";
 }
 
-/// Whether a matrix among them is stored in groups. A missing one is told where it is loaded.
+/// Whether a matrix among them is stored in groups, packed as the file's blocks or otherwise. A missing one
+/// is told where it is loaded.
 bool any_packed(const checkpoint::Checkpoint& checkpoint, const checkpoint::LoraBranches& branches) {
   return std::any_of(branches.begin(), branches.end(), [&](const auto& branch) {
     const auto source = checkpoint.tensors.find(weight_of(branch.first));
-    return source != checkpoint.tensors.end() && source->second.packing;
+    return source != checkpoint.tensors.end() &&
+           (source->second.packing || source->second.format().is_grouped());
   });
 }
 
@@ -62,9 +64,8 @@ void merge_adapters(ModelFiles& files, std::span<const std::filesystem::path> di
     if (any_packed(files.checkpoint, branches)) {
       if (directories.size() > 1 || !adapters.empty()) {
         fail(ErrorCode::usage,
-             "{}: is for weights that are stored in 4 or 8 bits and cannot be merged into them, so it must "
-             "be the "
-             "only adapter",
+             "{}: is for weights that are stored in groups of a few bits and cannot be merged into them, so "
+             "it must be the only adapter",
              directories[i].string());
       }
       adapters.push_back(shape_of(directories[i], prefix, branches));

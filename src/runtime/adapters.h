@@ -16,8 +16,9 @@ namespace galago::runtime {
 void add_adapters(ModelFiles& files, std::span<const std::filesystem::path> directories);
 
 /// Adds PEFT adapters to the model's own matrices while those are loaded. An adapter of a matrix that is
-/// stored in groups of 4 or 8 bits stays beside the weights, for all requests, because adding would round
-/// them anew; then it must be the only one. Throws like add_adapters(), after which it is called.
+/// stored in groups of a few bits (GGUF's blocks, too) stays beside the weights, for all requests, because
+/// adding would round them anew; then it must be the only one. Throws like add_adapters(), after which it is
+/// called.
 void merge_adapters(ModelFiles& files, std::span<const std::filesystem::path> directories);
 
 /// The decoder's adapter for a request, if any. Throws Error{usage} for a name that is not loaded.

@@ -79,8 +79,8 @@ std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
     }
   }
   return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
-                                                        ? backend::QuantisedProducts::fp32
-                                                        : backend::QuantisedProducts::int8);
+                                                        ? backend::Products::exact
+                                                        : backend::Products::rounded);
 }
 
 }  // namespace galago::runtime

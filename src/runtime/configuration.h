@@ -1,6 +1,7 @@
 // Everything that decides how many bytes a model takes, settled before anything is reserved.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,26 +28,32 @@ struct Demand {
 
 struct Configuration {
   std::optional<WeightFormat> decoder_format;  ///< and the projector's; none: as the checkpoint stores them
-  std::optional<WeightFormat> vocabulary_format;  ///< of token embeddings and output layer
+  std::optional<WeightFormat> embeddings_format;  ///< also of an output layer that is the same matrix
+  std::optional<WeightFormat> output_format;
   std::optional<WeightFormat> tower_format;
   WeightFormat kv_format = DType::f16;
   std::int64_t context = 0;          ///< tokens of prompt and answer
   std::int64_t prefill_chunk = 0;    ///< most rows of one step
   std::int64_t prompt_tokens = 0;    ///< of the planned request
-  std::int64_t logit_rows = 1;       ///< rows of a step that logits are computed for
+  std::int64_t logit_rows = 1;       ///< rows of a prefill step that logits are computed for
   PictureLimits picture;             ///< the largest
   std::int64_t picture_rows = 0;     ///< of the planned request's tokens, those that are pictures
   std::int64_t tile_batch = 0;       ///< most tiles in the tower at once
   bool tower_staged = false;         ///< galago::TowerPlacement
   std::int64_t streamed_layers = 0;  ///< the decoder's last ones; EngineOptions::streamed_layers
-  /// Pictures of a request whose embeddings are kept at once: all of them where the tower leaves before the
-  /// decoder begins.
+  /// Pictures whose embeddings are kept at once: where the tower leaves before the decoder begins, those of
+  /// one or several requests.
   std::int64_t kept_pictures = 1;
-  std::int64_t staged_pictures = 1;  ///< how many that would be
+  std::int64_t staged_pictures = 1;   ///< how many that would be
+  std::int64_t request_pictures = 1;  ///< and how many at least
   std::int64_t page_tokens = 16;
+  std::int64_t batch = 1;      ///< requests that are decoded at once
+  std::int64_t kv_tokens = 0;  ///< EngineOptions::kv_tokens
   bool with_pictures = false;
 
-  std::int64_t n_pages() const { return (context + page_tokens - 1) / page_tokens; }
+  std::int64_t most_logit_rows() const { return std::max(logit_rows, batch); }  ///< of any step
+  std::int64_t pages_for(std::int64_t n_tokens) const { return (n_tokens + page_tokens - 1) / page_tokens; }
+  std::int64_t n_pages() const { return kv_tokens > 0 ? pages_for(kv_tokens) : batch * pages_for(context); }
   /// Which regions keep their contents through a request.
   memory::RegionSet lasting_regions() const {
     return tower_staged ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
@@ -57,6 +64,10 @@ struct Configuration {
 Configuration configure(const EngineOptions& options, const model::Description& description,
                         const Demand& demand);
 
+/// What a precision stands for; none: as the checkpoint stores it.
+std::optional<WeightFormat> weight_format_of(Precision precision);
+WeightFormat kv_format_of(KvPrecision precision, Precision weights);
+
 /// The formats of the weights that a precision stands for; the rest is left alone.
 Configuration formats_for(Precision precision);
 
@@ -65,5 +76,7 @@ const std::optional<WeightFormat>& format_of_part(const Configuration& configura
 
 /// "fp16", "int4 in groups of 32 with minima (5 bits a weight)", or "as stored"
 std::string describe_format(const std::optional<WeightFormat>& format);
+/// "fp16", "int4", or "as stored"
+std::string short_name(const std::optional<WeightFormat>& format);
 
 }  // namespace galago::runtime

@@ -21,6 +21,8 @@
 #include "runtime/plan_subject.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
+#include "runtime/report/collect.h"
+#include "runtime/scheduler.h"
 #include "runtime/shape_model.h"
 
 namespace galago {
@@ -119,12 +121,23 @@ struct Engine::State {
             prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
             *prepared.backend,
             memory::Arena::laid_out(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
-        generation(prepared.files, executor) {}
+        generation(prepared.files, executor),
+        scheduler(generation, prepared.settled.configuration.batch) {}
 
   Prepared prepared;
   runtime::Executor executor;
   runtime::Generation generation;
+  runtime::Scheduler scheduler;
+  Timing profiled;  // of all requests since start_profile()
 };
+
+Timing& Timing::operator+=(const Timing& other) {
+  preprocess_seconds += other.preprocess_seconds;
+  encode_seconds += other.encode_seconds;
+  prefill_seconds += other.prefill_seconds;
+  decode_seconds += other.decode_seconds;
+  return *this;
+}
 
 Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
 Engine::Engine(Engine&&) noexcept = default;
@@ -139,8 +152,50 @@ std::vector<RegionUse> Engine::memory() const {
   return runtime::region_uses(state_->executor.arena());
 }
 
+MemoryReport Engine::memory_report() const {
+  const Plan& plan = state_->prepared.settled.plan;
+  const memory::Arena& arena = state_->executor.arena();
+  MemoryReport report;
+  report.model = plan.model;
+  report.device = plan.device;
+  report.choice = plan.choice;
+  report.budget_bytes = plan.budget_bytes;
+  report.planned_peak_bytes = plan.peak_bytes;
+  report.process_peak_bytes = peak_resident_bytes();
+  report.pages = plan.n_pages;
+  report.pages_in_use = plan.n_pages - state_->generation.free_pages();
+  report.regions = runtime::region_uses(arena);
+  report.phases = runtime::phase_uses(arena);
+  report.forgotten_phases = arena.n_forgotten_records();
+  return report;
+}
+
+void Engine::start_profile() {
+  state_->profiled = {};
+  state_->executor.time_ops();
+}
+
+Profile Engine::profile() const {
+  const Timing& timing = state_->profiled;
+  return {{{"pixels", timing.preprocess_seconds},
+           {"encode", timing.encode_seconds},
+           {"prefill", timing.prefill_seconds},
+           {"decode", timing.decode_seconds}},
+          runtime::op_uses(state_->executor.op_times()),
+          {}};
+}
+
 Completion Engine::generate(const Request& request, const OnText& on_text) {
-  return state_->generation.run(request, on_text);
+  Completion completion = state_->scheduler.run(request, on_text);
+  state_->profiled += completion.timing;
+  return completion;
+}
+
+void Engine::generate_all(const NextTask& next, const OnOutcome& on_outcome) {
+  state_->scheduler.run_all(next, [&](const Outcome& outcome) {
+    if (outcome.completion) state_->profiled += outcome.completion->timing;
+    return on_outcome(outcome);
+  });
 }
 
 Trace Engine::trace(const Request& request) {

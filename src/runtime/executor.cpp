@@ -1,6 +1,7 @@
 #include "runtime/executor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -83,9 +84,10 @@ void Executor::enter(Phase phase) {
   } else {
     if (configuration_.tower_staged) take_pages();
     const std::int64_t vocab_size = network_.description.decoder.vocab_size;
-    logits_ = arena_.matrix(RegionId::activations, configuration_.logit_rows, vocab_size);
+    logits_ = arena_.matrix(RegionId::activations, configuration_.most_logit_rows(), vocab_size);
     if (arena_.device() != nullptr) {
-      host_logits_ = arena_.matrix(RegionId::staging, configuration_.logit_rows, vocab_size);
+      host_logits_ = arena_.matrix(RegionId::staging, configuration_.most_logit_rows(), vocab_size);
+      page_ = arena_.region(RegionId::staging).take(pages_.page_bytes);
     }
   }
 }
@@ -139,14 +141,27 @@ Matrix Executor::readable(const Matrix& logits) const {
   return copy;
 }
 
-Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
-                      std::int64_t n_logits) {
+void Executor::copy_page(backend::PageId from, backend::PageId to) {
+  const auto place = [&](backend::PageId page) {
+    return pages_.base + static_cast<Bytes>(page) * pages_.page_bytes;
+  };
+  if (arena_.device() == nullptr) {
+    std::memcpy(place(to), place(from), pages_.page_bytes);
+    return;
+  }
+  const std::span<std::byte> on_host(page_, pages_.page_bytes);
+  arena_.device()->download(on_host, place(from));
+  arena_.device()->upload(place(to), on_host);
+}
+
+Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids,
+                      std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
   enter(phase);
   backend::Execution exec{arena_, queue_};
   const Matrix logits = logits_.slice_rows(0, n_logits);
   const model::DecoderStep step{.ids = ids,
                                 .image_embeddings = image_embeddings_,
-                                .sequences = {&rows, 1},
+                                .sequences = sequences,
                                 .adapter = adapter_,
                                 .feed = stream_ ? &*stream_ : nullptr,
                                 .first_logit_row = static_cast<std::int64_t>(ids.size()) - n_logits};
@@ -157,7 +172,8 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids, const back
 void Executor::rehearse() {
   adapter_ = costliest(network_.description.decoder.adapters);
   if (configuration_.with_pictures) encode(configuration_.picture.n_tiles, {});
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration_.prefill_chunk));
+  std::vector<std::int32_t> ids(
+      static_cast<std::size_t>(std::max(configuration_.prefill_chunk, configuration_.batch)));
   for (std::int64_t done = 0; done < configuration_.prompt_tokens; done += configuration_.prefill_chunk) {
     const std::int64_t n = std::min(configuration_.prefill_chunk, configuration_.prompt_tokens - done);
     const bool last = done + n == configuration_.prompt_tokens;
@@ -169,8 +185,11 @@ void Executor::rehearse() {
     step(Phase::prefill, std::span(ids).first(static_cast<std::size_t>(n)),
          {0, n, done, {}, configuration_.prompt_tokens}, n_logits);
   }
-  ids.front() = 0;
-  step(Phase::decode, std::span(ids).first(1), {0, 1, configuration_.context - 1, {}}, 1);
+  std::fill(ids.begin(), ids.end(), 0);
+  std::vector<backend::SequenceRows> rows;
+  for (std::int64_t i = 0; i < configuration_.batch; ++i)
+    rows.push_back({i, 1, configuration_.context - 1, {}});
+  step(Phase::decode, std::span(ids).first(rows.size()), rows, configuration_.batch);
 }
 
 }  // namespace galago::runtime

@@ -40,22 +40,34 @@ class Executor {
   /// Where a slot's rows begin in image_embeddings().
   std::int64_t first_row(std::int64_t slot) const { return slot * picture_rows_; }
 
-  /// One step of the decoder. ids as in model::DecoderStep; logits of the last `n_logits` rows are returned,
-  /// [n_logits, vocab_size], valid until the next call.
+  /// One step of the decoder over the rows of one or several sequences. ids as in model::DecoderStep; logits
+  /// of the last `n_logits` rows are returned, [n_logits, vocab_size], valid until the next call.
+  Matrix step(backend::Phase phase, std::span<const std::int32_t> ids,
+              std::span<const backend::SequenceRows> sequences, std::int64_t n_logits);
   Matrix step(backend::Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
-              std::int64_t n_logits);
+              std::int64_t n_logits) {
+    return step(phase, ids, std::span(&rows, 1), n_logits);
+  }
+
+  /// Copies keys and values of all layers.
+  void copy_page(backend::PageId from, backend::PageId to);
 
   /// Which of the decoder's adapters the following steps go through; none: the model alone.
   void use_adapter(std::optional<std::size_t> adapter) { adapter_ = adapter; }
 
   /// The largest request that was planned for: the largest picture, the whole prompt, one token at the end of
-  /// the context.
+  /// the context, for as many requests as are decoded at once.
   void rehearse();
 
   const Network& network() const { return network_; }
   const Configuration& configuration() const { return configuration_; }
   const memory::Arena& arena() const { return arena_; }
   const backend::Ledger& ledger() const { return queue_.ledger(); }
+  /// From now on every op is timed.
+  void time_ops() {
+    queue_.time_ops([this] { backend_.finish(); });
+  }
+  const backend::OpTimes& op_times() const { return queue_.op_times(); }
   /// Shows an observer, as image_embeddings, rows of a slot's picture: [n_tiles * tokens_per_tile,
   /// hidden_size], then the newline where the model has one.
   void show_embeddings(std::int64_t slot, std::span<const std::int32_t> rows,
@@ -82,10 +94,11 @@ class Executor {
   model::KvPages pages_;
   std::int64_t picture_rows_ = 0;  // of the largest picture: n_tiles * tokens_per_tile, + 1 with a newline
   Matrix image_embeddings_;        // [kept_pictures * picture_rows, hidden_size]
-  Matrix logits_;                  // [logit_rows, vocab_size]
+  Matrix logits_;                  // [most_logit_rows, vocab_size]
   Matrix host_logits_;             // likewise, where the host cannot read logits_
   std::optional<std::size_t> adapter_;
-  float* pixels_ = nullptr;  // [tile_batch, 3, image_size, image_size]
+  float* pixels_ = nullptr;    // [tile_batch, 3, image_size, image_size]
+  std::byte* page_ = nullptr;  // on its way from one place of a device to another
 };
 
 }  // namespace galago::runtime

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/fail.h"
@@ -53,6 +54,17 @@ Configuration within_kv_limit(const Blueprint& model, const EngineOptions& optio
       asked.context, kv_bytes(rehearsal), *options.kv_limit, allowed, available);
 }
 
+/// Nothing where the device cannot do what was not asked for.
+template <class Make>
+std::optional<Rehearsal> if_possible(Make&& make) {
+  try {
+    return make();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::usage) throw;
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
@@ -74,7 +86,10 @@ Settled settle(const Blueprint& model, const EngineOptions& options, const Deman
   std::vector<PlanCandidate> tried;
   std::size_t smallest = 0;
   for (const Configuration& candidate : fit_candidates(model, options, demand)) {
-    const Rehearsal rehearsal = plan_for(candidate);
+    const std::optional<Rehearsal> planned =
+        tried.empty() ? plan_for(candidate) : if_possible([&] { return plan_for(candidate); });
+    if (!planned) continue;
+    const Rehearsal& rehearsal = *planned;
     const Bytes peak = least_budget(rehearsal, options);
     tried.push_back({describe_choice(candidate, model.description), peak, peak <= budget});
     if (peak < tried[smallest].peak_bytes) smallest = tried.size() - 1;
@@ -106,14 +121,23 @@ void check_machine(const Plan& plan, const EngineOptions& options) {
 }
 
 std::string describe_choice(const Configuration& configuration, const model::Description& description) {
-  std::string text = fmt::format("decoder {}", describe_format(configuration.decoder_format));
-  if (description.tower) text += fmt::format(", tower {}", describe_format(configuration.tower_format));
-  text += fmt::format(", KV {}, context {}, chunks of {}", describe(configuration.kv_format),
+  std::string text = fmt::format("decoder {}", short_name(configuration.decoder_format));
+  const auto add_part = [&](const char* part, const std::optional<WeightFormat>& format) {
+    if (format != configuration.decoder_format) text += fmt::format(", {} {}", part, short_name(format));
+  };
+  add_part("embeddings", configuration.embeddings_format);
+  if (!description.decoder.tied_embeddings) add_part("output", configuration.output_format);
+  if (description.tower) text += fmt::format(", tower {}", short_name(configuration.tower_format));
+  text += fmt::format(", KV {}, context {}, chunks of {}", short_name(configuration.kv_format),
                       configuration.context, configuration.prefill_chunk);
+  if (configuration.batch > 1) text += fmt::format(", {} requests at once", configuration.batch);
   if (configuration.with_pictures) {
     text += fmt::format(", {} tile{} at once, tower {}", configuration.tile_batch,
                         configuration.tile_batch == 1 ? "" : "s",
                         configuration.tower_staged ? "staged" : "resident");
+    if (configuration.tower_staged && configuration.kept_pictures > 1) {
+      text += fmt::format(" after {} pictures", configuration.kept_pictures);
+    }
   }
   if (configuration.streamed_layers > 0) {
     text += fmt::format(", {} of {} layers streamed", configuration.streamed_layers,

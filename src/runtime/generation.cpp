@@ -1,76 +1,15 @@
 #include "runtime/generation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 
 #include "base/fail.h"
-#include "runtime/adapters.h"
-#include "runtime/stop_strings.h"
-#include "text/stream_decoder.h"
 
 namespace galago::runtime {
 namespace {
 
-/// Adds the time from its construction to its destruction.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
-  ~Stopwatch() {
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double& seconds_;
-  std::chrono::steady_clock::time_point start_;
-};
-
-std::span<const float> last_row(const Matrix& logits) {
-  return {logits.row(logits.rows - 1), static_cast<std::size_t>(logits.cols)};
-}
-
-/// The growing answer: tokens to whole characters to what no stop string can swallow any more.
-class Answer {
- public:
-  Answer(const text::Tokenizer& tokenizer, std::vector<std::string> stops, const OnText& on_text)
-      : decoder_(tokenizer), stops_(std::move(stops)), on_text_(on_text) {}
-
-  void append(std::int32_t token) { show(stops_.append(decoder_.append(token))); }
-  void finish() {
-    if (!stops_.found()) show(stops_.append(decoder_.finish()));
-    if (!stops_.found()) show(stops_.finish());
-  }
-
-  bool stop_string_found() const { return stops_.found(); }
-  bool stopped_by_caller() const { return stopped_; }
-  const std::string& text() const { return text_; }
-
- private:
-  void show(const std::string& piece) {
-    if (piece.empty()) return;
-    text_ += piece;
-    if (on_text_ && !stopped_ && !on_text_(piece)) stopped_ = true;
-  }
-
-  text::StreamDecoder decoder_;
-  StopStrings stops_;
-  const OnText& on_text_;
-  std::string text_;
-  bool stopped_ = false;
-};
-
-TraceTensor floats(std::string name, std::vector<std::int64_t> shape, std::vector<float> values) {
-  return {std::move(name), std::move(shape), std::move(values), {}};
-}
-
-TraceTensor integers(std::string name, const std::vector<std::int32_t>& values) {
-  return {std::move(name), {static_cast<std::int64_t>(values.size())}, {}, {values.begin(), values.end()}};
-}
-
-void append_rows(const Matrix& from, std::vector<float>& to) {
-  for (std::int64_t i = 0; i < from.rows; ++i) to.insert(to.end(), from.row(i), from.row(i) + from.cols);
+std::span<const float> row_of(const Matrix& logits, std::int64_t row) {
+  return {logits.row(row), static_cast<std::size_t>(logits.cols)};
 }
 
 }  // namespace
@@ -78,9 +17,19 @@ void append_rows(const Matrix& from, std::vector<float>& to) {
 Generation::Generation(const ModelFiles& files, Executor& executor)
     : files_(files),
       executor_(executor),
-      pool_(executor.configuration().n_pages()),
-      sequence_(pool_, executor.configuration().page_tokens, executor.configuration().context) {
-  step_ids_.reserve(static_cast<std::size_t>(executor.configuration().prefill_chunk));
+      cache_(executor.configuration(), files.description.decoder.rope,
+             [&executor](memory::PageId from, memory::PageId to) { executor.copy_page(from, to); }) {
+  const Configuration& configuration = executor.configuration();
+  step_ids_.reserve(static_cast<std::size_t>(std::max(configuration.prefill_chunk, configuration.batch)));
+  step_rows_.reserve(static_cast<std::size_t>(configuration.batch));
+}
+
+std::unique_ptr<Job> Generation::prepare(std::shared_ptr<const Request> request,
+                                         const OnText& on_text) const {
+  auto job = std::make_unique<Job>(files_, std::move(request), on_text, executor_.configuration().context);
+  check_size(job->prompt);
+  job->reserve();
+  return job;
 }
 
 void Generation::check_size(const Prompt& prompt) const {
@@ -106,27 +55,53 @@ void Generation::check_size(const Prompt& prompt) const {
   }
 }
 
-bool Generation::choose_adapter(const Request& request) {
-  const auto adapter = adapter_of(files_.description.decoder, request);
-  const bool same = adapter == adapter_;
-  adapter_ = adapter;
-  executor_.use_adapter(adapter);
-  return same;
-}
-
-std::int64_t Generation::reusable(const Prompt& prompt) const {
+SequenceCache::Wish Generation::wish_of(const Job& job) const {
   // The last position is always computed: its logits are needed.
-  const std::int64_t cached = std::min(sequence_.common_prefix(prompt.keys), prompt.length() - 1);
-  if (!tower_staged()) return cached;
-  const bool sees_again = std::any_of(prompt.pictures.begin(), prompt.pictures.end(),
-                                      [&](const PictureRows& rows) { return rows.end() > cached; });
-  return sees_again ? 0 : cached;
+  const std::int64_t most = job.reuse == PrefixReuse::cached ? job.prompt.length() - 1 : 0;
+  return {job.prompt.keys, job.most_tokens(), most, job.adapter};
 }
 
-void Generation::reserve_answer(Prompt& prompt) const {
-  const auto context = static_cast<std::size_t>(executor_.configuration().context);
-  prompt.ids.reserve(context);
-  prompt.keys.reserve(context);
+bool Generation::needs_sight(const Job& job) const {
+  if (job.prompt.pictures.empty()) return false;
+  const std::int64_t cached = cache_.cached_prefix(wish_of(job));
+  return std::any_of(job.prompt.pictures.begin(), job.prompt.pictures.end(),
+                     [&](const PictureRows& rows) { return rows.end() > cached; });
+}
+
+bool Generation::has_room_for(const Job& job) const {
+  const auto n_slots = static_cast<std::size_t>(executor_.configuration().kept_pictures);
+  return seen_.size() + job.prompt.pictures.size() <= n_slots;
+}
+
+void Generation::see_all(Job& job, const StageObserver& on_stage) {
+  cache_.clear();
+  job.slots.clear();
+  for (const PictureRows& rows : job.prompt.pictures) {
+    const auto known =
+        job.reuse == PrefixReuse::cached ? std::find(seen_.begin(), seen_.end(), rows.content) : seen_.end();
+    job.slots.push_back(known - seen_.begin());
+    if (known != seen_.end()) continue;
+    seen_.push_back(rows.content);
+    see(rows, job.slots.back(), job.timing, on_stage);
+  }
+}
+
+bool Generation::admit(Job& job) {
+  job.sequence = cache_.admit(wish_of(job));
+  if (job.sequence == nullptr) return false;
+  job.took_over(job.sequence->length());
+  return true;
+}
+
+Completion Generation::finish(Job& job) {
+  cache_.keep(*job.sequence);
+  job.sequence = nullptr;
+  return job.finish();
+}
+
+void Generation::drop(Job& job) {
+  if (job.sequence != nullptr) cache_.drop(*job.sequence);
+  job.sequence = nullptr;
 }
 
 std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) const {
@@ -161,158 +136,80 @@ void Generation::see(const PictureRows& rows, std::int64_t slot, Timing& timing,
   executor_.show_embeddings(slot, rows.layout.rows, on_stage);
 }
 
-std::span<const float> Generation::prefill(const Prompt& prompt, std::int64_t from, Timing& timing,
-                                           const Observers& observers) {
-  Matrix logits;
-  rope_length_ = prompt.length();
-  const PictureRows* encoded = nullptr;
-  const auto slot_of = [&](const PictureRows& rows) {
-    return tower_staged() ? &rows - prompt.pictures.data() : 0;
-  };
-  if (tower_staged() && from == 0) {
-    // All at once: when the tower comes back, keys and values are gone.
-    for (const PictureRows& rows : prompt.pictures) see(rows, slot_of(rows), timing, observers.on_stage);
+void Generation::collect_ids(const Job& job, std::int64_t begin, std::int64_t end) {
+  const Prompt& prompt = job.prompt;
+  step_ids_.assign(prompt.ids.begin() + begin, prompt.ids.begin() + end);
+  for (std::size_t picture = 0; picture < prompt.pictures.size(); ++picture) {
+    const PictureRows& rows = prompt.pictures[picture];
+    if (rows.end() <= begin || rows.first >= end) continue;
+    const std::int64_t first_row = executor_.first_row(tower_staged() ? job.slots[picture] : 0);
+    for (std::int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end()); ++i) {
+      step_ids_[static_cast<std::size_t>(i - begin)] = static_cast<std::int32_t>(
+          -1 - first_row - rows.layout.rows[static_cast<std::size_t>(i - rows.first)]);
+    }
   }
-  for (std::int64_t begin = from, end = 0; begin < prompt.length(); begin = end) {
+}
+
+std::span<const float> Generation::prefill(Job& job, const Observers& observers) {
+  const Prompt& prompt = job.prompt;
+  Matrix logits;
+  const PictureRows* encoded = nullptr;
+  for (std::int64_t begin = job.sequence->length(), end = 0; begin < prompt.length(); begin = end) {
     end = chunk_end(prompt, begin);
-    step_ids_.assign(prompt.ids.begin() + begin, prompt.ids.begin() + end);
     for (const PictureRows& rows : prompt.pictures) {
       if (rows.end() <= begin || rows.first >= end) continue;
-      if (encoded != &rows && !tower_staged()) see(rows, slot_of(rows), timing, observers.on_stage);
+      if (encoded != &rows && !tower_staged()) see(rows, 0, job.timing, observers.on_stage);
       encoded = &rows;
-      const std::int64_t first_row = executor_.first_row(slot_of(rows));
-      for (std::int64_t i = std::max(begin, rows.first); i < std::min(end, rows.end()); ++i) {
-        step_ids_[static_cast<std::size_t>(i - begin)] = static_cast<std::int32_t>(
-            -1 - first_row - rows.layout.rows[static_cast<std::size_t>(i - rows.first)]);
-      }
     }
-    const Stopwatch stopwatch(timing.prefill_seconds);
-    sequence_.append(std::span(prompt.keys)
-                         .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    const Stopwatch stopwatch(job.timing.prefill_seconds);
+    collect_ids(job, begin, end);
+    job.sequence->append(
+        std::span(prompt.keys)
+            .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
     const bool all = static_cast<bool>(observers.on_logits);
     const std::int64_t n_logits = all ? end - begin : (end == prompt.length() ? 1 : 0);
+    executor_.use_adapter(job.adapter);
     logits = executor_.step(backend::Phase::prefill, step_ids_,
-                            {0, end - begin, begin, sequence_.pages(), prompt.length()}, n_logits);
+                            {0, end - begin, begin, job.sequence->pages(), prompt.length()}, n_logits);
     if (all) observers.on_logits(logits);
   }
-  return last_row(logits);
+  return row_of(logits, logits.rows - 1);
 }
 
-std::span<const float> Generation::decode(Prompt& prompt, std::int32_t token, Timing& timing) {
-  const std::int64_t position = sequence_.length();
-  const auto key = static_cast<ContentKey>(token);
-  prompt.ids.push_back(token);
-  prompt.keys.push_back(key);
-  if (files_.description.decoder.rope.switches_at(position + 1)) {
-    // The keys so far were turned for a shorter text; the reference, too, computes them anew.
-    sequence_.truncate(0);
-    return prefill(prompt, 0, timing, {});
-  }
-  rope_length_ = position + 1;
-  sequence_.append({&key, 1});
-  return last_row(
-      executor_.step(backend::Phase::decode, {&token, 1}, {0, 1, position, sequence_.pages()}, 1));
+std::span<const float> Generation::decode_anew(Job& job) {
+  // The keys so far were turned for a shorter text; the reference, too, computes them anew.
+  job.sequence->truncate(0);
+  return prefill(job, {});
 }
 
-Completion Generation::run(const Request& request, const OnText& on_text) {
-  Sampler sampler(request.sampling, files_.description.decoder.vocab_size);
-  Prompt prompt = assemble_prompt(files_, request);
-  check_size(prompt);
-  reserve_answer(prompt);
-  const bool same_adapter = choose_adapter(request);
-  Completion completion;
-  completion.prompt_tokens = prompt.length();
-  if (request.reuse == PrefixReuse::previous_request && same_adapter &&
-      files_.description.decoder.rope.same_frequencies(rope_length_, prompt.length())) {
-    completion.cached_tokens = reusable(prompt);
+void Generation::decode(std::span<Job* const> jobs, const OnLogits& on_logits) {
+  const model::Rope& rope = files_.description.decoder.rope;
+  step_ids_.clear();
+  step_rows_.clear();
+  for (Job* job : jobs) {
+    const auto key = static_cast<ContentKey>(job->token);
+    const std::int64_t position = job->sequence->length();
+    job->prompt.ids.push_back(job->token);
+    job->prompt.keys.push_back(key);
+    if (rope.switches_at(position + 1)) continue;
+    job->sequence->append({&key, 1});
+    const auto row = static_cast<std::int64_t>(step_ids_.size());
+    step_ids_.push_back(job->token);
+    step_rows_.push_back({row, 1, position, job->sequence->pages()});
   }
-  sequence_.truncate(completion.cached_tokens);
-  std::vector<std::string> stops = request.sampling.stop;
-  if (request.form == PromptForm::chat && !request.sampling.ignore_end) {
-    stops.insert(stops.end(), files_.stop_strings.begin(), files_.stop_strings.end());
+  if (!step_ids_.empty()) {
+    executor_.use_adapter(jobs.front()->adapter);
+    const auto n_rows = static_cast<std::int64_t>(step_ids_.size());
+    const Matrix logits = executor_.step(backend::Phase::decode, step_ids_, step_rows_, n_rows);
+    std::int64_t row = 0;
+    for (Job* job : jobs) {
+      if (job->sequence->length() == job->prompt.length()) on_logits(*job, row_of(logits, row++));
+    }
   }
-  Answer answer(files_.tokenizer, std::move(stops), on_text);
-  std::span<const float> logits = prefill(prompt, completion.cached_tokens, completion.timing, {});
-
-  const Stopwatch stopwatch(completion.timing.decode_seconds);
-  const auto ended = [&](std::int32_t token) {
-    return !request.sampling.ignore_end &&
-           std::count(files_.end_tokens.begin(), files_.end_tokens.end(), token) > 0;
-  };
-  const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
-  while (true) {
-    const std::int32_t token = sampler.next(logits, prompt.ids);
-    completion.finish = FinishReason::end_of_text;
-    if (ended(token)) break;
-    completion.token_ids.push_back(token);
-    answer.append(token);
-    completion.finish = FinishReason::stop_string;
-    if (answer.stop_string_found()) break;
-    completion.finish = FinishReason::stopped_by_caller;
-    if (answer.stopped_by_caller()) break;
-    completion.finish = FinishReason::max_new_tokens;
-    if (completion.token_ids.size() >= max_new_tokens) break;
-    completion.finish = FinishReason::context_full;
-    if (sequence_.length() >= executor_.configuration().context) break;
-    logits = decode(prompt, token, completion.timing);
+  for (Job* job : jobs) {
+    // Those left out of the step are one position behind.
+    if (job->sequence->length() < job->prompt.length()) on_logits(*job, decode_anew(*job));
   }
-  answer.finish();
-  completion.text = answer.text();
-  return completion;
-}
-
-std::vector<std::int64_t> Generation::embeddings_shape(std::int64_t n_tiles, std::size_t n_values) const {
-  const std::int64_t width = files_.description.decoder.hidden_size;
-  // Lines of a grid have no tile of their own.
-  if (files_.description.projector->newline) return {static_cast<std::int64_t>(n_values) / width, width};
-  return {n_tiles, files_.description.tokens_per_tile(), width};
-}
-
-Trace Generation::trace(const Request& request) {
-  if (executor_.configuration().logit_rows < executor_.configuration().prefill_chunk) {
-    fail(ErrorCode::usage, "a trace needs an engine that was loaded with the logits of all prompt tokens");
-  }
-  check_sampling(request.sampling);
-  Prompt prompt = assemble_prompt(files_, request);
-  check_size(prompt);
-  reserve_answer(prompt);
-  choose_adapter(request);
-  sequence_.truncate(0);
-
-  std::vector<float> pixels;
-  std::vector<float> features;
-  std::vector<float> embeddings;
-  std::vector<float> logits;
-  const Observers observers{[&](std::string_view stage, const Matrix& values) {
-                              append_rows(values, stage == "pixel_values"     ? pixels
-                                                  : stage == "tower_features" ? features
-                                                                              : embeddings);
-                            },
-                            [&](const Matrix& values) { append_rows(values, logits); }};
-  const std::vector<std::int32_t> input_ids = prompt.ids;  // decoding appends to the prompt
-  Timing timing;
-  std::vector<std::int32_t> generated{greedy(prefill(prompt, 0, timing, observers))};
-  const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
-  while (generated.size() < max_new_tokens && sequence_.length() < executor_.configuration().context) {
-    generated.push_back(greedy(decode(prompt, generated.back(), timing)));
-  }
-
-  Trace result{integers("input_ids", input_ids)};
-  if (!prompt.pictures.empty()) {
-    const model::TowerShape& tower = *files_.description.tower;
-    const std::int64_t n_tiles = static_cast<std::int64_t>(pixels.size()) / tower.pixel_values();
-    result.push_back(
-        floats("pixel_values", {n_tiles, 3, tower.image_size, tower.image_size}, std::move(pixels)));
-    result.push_back(
-        floats("tower_features", {n_tiles, tower.features(), tower.hidden_size}, std::move(features)));
-    const std::vector<std::int64_t> shape = embeddings_shape(n_tiles, embeddings.size());
-    result.push_back(floats("image_embeddings", shape, std::move(embeddings)));
-  }
-  result.push_back(
-      floats("logits", {static_cast<std::int64_t>(input_ids.size()), files_.description.decoder.vocab_size},
-             std::move(logits)));
-  result.push_back(integers("generated_ids", generated));
-  return result;
 }
 
 }  // namespace galago::runtime

@@ -3,19 +3,22 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <limits>
 
 #include "backend/backend.h"
 #include "galago/plan.h"
 
 namespace galago::runtime {
 
-/// How long the ceilings are looked for, and over how much memory.
+/// How long each of the ceilings is looked for, and over how much memory.
 struct CeilingEffort {
   std::int64_t stream_rows = 8192;  ///< of 8 KiB each
-  double seconds = 0.025;           ///< for each of the two
+  double seconds = 0.025;
 };
 
-/// Measures the backend's own inner loops on data in cache, and a streaming read.
+/// Measures the backend's own inner loops on data in cache, in FP32 and, where it rounds activations, in
+/// int8; and a streaming read.
 MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort = {});
 
 /// Resident memory of this process now and at its peak, by the operating system's account.
@@ -32,13 +35,24 @@ std::uint64_t program_bytes();
 /// Lets the peak begin anew at what is resident now; where the system does not allow it, the old one stays.
 void reset_peak_resident();
 
+/// What this process's control groups leave it; all there can be where none has a limit.
+struct GroupMemory {
+  std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t available = std::numeric_limits<std::uint64_t>::max();
+};
+GroupMemory memory_of_groups(const std::filesystem::path& root,
+                             const std::filesystem::path& membership = "/proc/self/cgroup");
+
 /// Memory of the machine that new work can have without swapping, a cgroup's limit included; 0 where unknown.
 std::uint64_t available_memory();
 
 /// Memory that the machine has in all, or that a cgroup's limit leaves of it; 0 where unknown.
 std::uint64_t total_memory();
 
-/// Seconds that `cost` takes at least.
-double roofline_seconds(const backend::Cost& cost, const MachineCeilings& ceilings);
+/// Seconds that work of kind `op` takes at least.
+double roofline_seconds(backend::Op op, const backend::Cost& cost, const MachineCeilings& ceilings);
+
+/// Seconds that all of a phase takes at least, op after op.
+double roofline_seconds(const backend::Ledger& ledger, backend::Phase phase, const MachineCeilings& ceilings);
 
 }  // namespace galago::runtime

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/thread_pool.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
 
@@ -74,19 +75,21 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, n_rows);
   auto* wide = staging_.array<float>(batch * cols);
   const Bytes row_bytes = format.row_bytes(cols);
+  ThreadPool mergers(to == nullptr ? 1 : merging_threads_);
   for (std::int64_t first = 0; first < n_rows; first += batch) {
     const std::int64_t count = std::min(batch, n_rows - first);
     read(rows_of(source, first, count), DType::f32, reinterpret_cast<std::byte*>(wide));
     if (to == nullptr) continue;
-    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
+    mergers.parallel_for(count, [&](std::int64_t i, int /*thread*/) {
       const std::span<float> row(wide + i * cols, static_cast<std::size_t>(cols));
+      const std::span<std::byte> place(to + static_cast<Bytes>(first + i) * row_bytes, row_bytes);
       for (const Factors& factors : all) add_product(factors, first + i, row);
       if (format.is_grouped()) {
-        round_row(source, format.grouped(), row, {to, row_bytes});
+        round_row(source, format.grouped(), row, place);
       } else {
-        from_f32(format.dtype(), row, {to, row_bytes});
+        from_f32(format.dtype(), row, place);
       }
-    }
+    });
   }
 }
 

@@ -4,16 +4,19 @@
 #include <nlohmann/json.hpp>
 
 #include "galago/plan.h"
+#include "runtime/report/words.h"
 
 namespace galago {
 namespace {
 
-std::string mebibytes(std::uint64_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+std::string region_line(const std::string& name, std::uint64_t bytes, const std::string& purpose) {
+  return fmt::format("  {:<12} {:>16} {:>14}  {}\n", name, bytes, runtime::mebibytes_text(bytes), purpose);
 }
 
-std::string region_line(const std::string& name, std::uint64_t bytes, const std::string& purpose) {
-  return fmt::format("  {:<12} {:>16} {:>14}  {}\n", name, bytes, mebibytes(bytes), purpose);
+/// Where there is one.
+std::string int8_ceiling_text(const MachineCeilings& ceilings) {
+  if (ceilings.int8_flops_per_second == 0) return "";
+  return fmt::format(" in FP32 and {:.1f} with int8", ceilings.int8_flops_per_second / 1e9);
 }
 
 nlohmann::ordered_json regions_json(const Plan& plan) {
@@ -59,15 +62,16 @@ nlohmann::ordered_json phases_json(const Plan& plan) {
 
 std::string choice_line(const Plan& plan) {
   if (plan.budget_bytes == 0) return "";
-  return fmt::format("budget {}: {}; {} of {} bytes\n", mebibytes(plan.budget_bytes), plan.choice,
-                     plan.peak_bytes, plan.budget_bytes);
+  return fmt::format("budget {}: {}; {} of {} bytes\n", runtime::mebibytes_text(plan.budget_bytes),
+                     plan.choice, plan.peak_bytes, plan.budget_bytes);
 }
 
 std::string ladder_text(const Plan& plan) {
   std::string text;
   for (const PlanCandidate& candidate : plan.ladder) {
-    text += fmt::format("{:<8} {:>16} {:>14}  {}\n", candidate.fits ? "fits" : "too big",
-                        candidate.peak_bytes, mebibytes(candidate.peak_bytes), candidate.choice);
+    text +=
+        fmt::format("{:<8} {:>16} {:>14}  {}\n", candidate.fits ? "fits" : "too big", candidate.peak_bytes,
+                    runtime::mebibytes_text(candidate.peak_bytes), candidate.choice);
   }
   return text;
 }
@@ -98,18 +102,20 @@ std::string to_text(const Plan& plan) {
   if (sum > plan.peak_bytes) {
     const std::uint64_t shared = sum - plan.peak_bytes;
     text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "shared", fmt::format("-{}", shared),
-                        fmt::format("-{}", mebibytes(shared)), "regions that are not needed at once");
+                        fmt::format("-{}", runtime::mebibytes_text(shared)),
+                        "regions that are not needed at once");
   }
   text += region_line("total", plan.peak_bytes, "peak");
   text += fmt::format("\n  {:<12} {:>14} {:>10} {:>14} {:>14}\n", "phase", "memory", "GFLOP", "traffic",
                       "at least");
   for (const PhasePlan& phase : plan.phases) {
     text += fmt::format("  {:<12} {:>14} {:>10.3f} {:>14} {:>11.2f} ms\n", phase.name,
-                        mebibytes(phase.peak_bytes), phase.flops / 1e9,
-                        mebibytes(phase.bytes_read + phase.bytes_written), phase.seconds * 1e3);
+                        runtime::mebibytes_text(phase.peak_bytes), phase.flops / 1e9,
+                        runtime::mebibytes_text(phase.bytes_read + phase.bytes_written), phase.seconds * 1e3);
   }
-  text += fmt::format("\n  at the ceilings measured now: {:.1f} GFLOP/s in FP32, {:.1f} GB/s\n",
-                      plan.ceilings.flops_per_second / 1e9, plan.ceilings.bytes_per_second / 1e9);
+  text += fmt::format("\n  at the ceilings: {:.1f} GFLOP/s{}, {:.1f} GB/s\n",
+                      plan.ceilings.flops_per_second / 1e9, int8_ceiling_text(plan.ceilings),
+                      plan.ceilings.bytes_per_second / 1e9);
   return text;
 }
 
@@ -121,6 +127,8 @@ std::string to_json(const Plan& plan) {
                                        {"peak_bytes", plan.peak_bytes},
                                        {"regions", regions_json(plan)},
                                        {"precision", plan.precision},
+                                       {"embeddings_precision", plan.embeddings_precision},
+                                       {"output_precision", plan.output_precision},
                                        {"tower_precision", plan.tower_precision},
                                        {"kv_precision", plan.kv_precision},
                                        {"context", plan.context},
@@ -130,6 +138,8 @@ std::string to_json(const Plan& plan) {
                                        {"tile_batch", plan.tile_batch},
                                        {"tower_staged", plan.tower_staged},
                                        {"streamed_layers", plan.streamed_layers},
+                                       {"batch", plan.batch},
+                                       {"encode_batch", plan.encode_batch},
                                        {"page_tokens", plan.page_tokens},
                                        {"pages", plan.n_pages},
                                        {"phases", phases_json(plan)},
@@ -138,6 +148,7 @@ std::string to_json(const Plan& plan) {
                                        {"ladder", ladder_json(plan)},
                                        {"ceilings",
                                         {{"flops_per_second", plan.ceilings.flops_per_second},
+                                         {"int8_flops_per_second", plan.ceilings.int8_flops_per_second},
                                          {"bytes_per_second", plan.ceilings.bytes_per_second}}}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

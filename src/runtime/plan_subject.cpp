@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "runtime/backend_choice.h"
+#include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
 #include "runtime/pictures.h"
+#include "runtime/planner.h"
 #include "runtime/shape_model.h"
 
 namespace galago::runtime {
@@ -44,6 +48,15 @@ PlanSubject::PlanSubject(const EngineOptions& options)
   ceilings = card != nullptr ? card->ceilings : measure_ceilings(*backend);
   memory_bytes = card != nullptr ? card->memory_bytes : available_memory();
   if (options.memory_limit > 0) memory_bytes = options.memory_limit;
+}
+
+Plan PlanSubject::plan(EngineOptions options) const {
+  options.memory_limit = 0;
+  const Demand demand{options.workload ? shape_prompt_length(model, *options.workload) : 0,
+                      largest_picture(model, options.workload)};
+  Settled settled = settle(model, options, demand, *backend);
+  time_phases(settled.plan, settled.rehearsal, ceilings);
+  return std::move(settled.plan);
 }
 
 }  // namespace galago::runtime

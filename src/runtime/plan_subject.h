@@ -22,6 +22,9 @@ std::string describe_device(const KnownDevice& device);
 struct PlanSubject {
   explicit PlanSubject(const EngineOptions& options);
 
+  /// The plan, with its times, of the options' workload, whatever the budget is.
+  Plan plan(EngineOptions options) const;
+
   Blueprint model;
   std::unique_ptr<backend::Backend> backend;
   MachineCeilings ceilings;

@@ -5,6 +5,7 @@
 #include "runtime/executor.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
+#include "runtime/sequence_cache.h"
 
 namespace galago::runtime {
 namespace {
@@ -46,30 +47,21 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, b
   return {memory, memory.regions(), executor.ledger(), {}};
 }
 
-std::vector<RegionUse> region_uses(const memory::Arena& arena) {
-  const memory::RegionSizes planned = arena.planned();
-  const memory::RegionSizes high_water = arena.high_water();
-  std::vector<RegionUse> uses;
-  for (const RegionId id : memory::all_regions) {
-    const auto at = static_cast<std::size_t>(id);
-    uses.push_back({std::string(name_of(id)), planned[at], high_water[at], arena.region(id).used()});
-  }
-  return uses;
-}
-
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
                            const Configuration& configuration) {
-  // Page tables of the sequence, the prompt's tokens and keys; candidates of the sampler; strings and
-  // rounding.
-  constexpr Bytes per_token = 48, per_word = 24, strings = 768 << 10;
+  // Of each request in work: the prompt's tokens and keys, and candidates of the sampler. Of each sequence:
+  // its page table and keys. Strings and rounding.
+  constexpr Bytes per_token = 36, per_word = 24, per_cached_token = 9, strings = 768 << 10;
+  const auto batch = static_cast<Bytes>(configuration.batch);
+  const auto context = static_cast<Bytes>(configuration.context);
   OutsideBytes outside;
-  outside.runtime = program_bytes() + strings + per_token * static_cast<Bytes>(configuration.context) +
-                    per_word * static_cast<Bytes>(model.description.decoder.vocab_size);
-  if (!configuration.with_pictures || !options.workload || options.workload->picture_bytes == 0)
-    return outside;
+  outside.runtime =
+      program_bytes() + strings + (batch + kept_sequences) * per_cached_token * context +
+      batch * (per_token * context + per_word * static_cast<Bytes>(model.description.decoder.vocab_size));
+  if (!configuration.with_pictures || options.picture_bytes == 0) return outside;
   // Cutting takes 16 bytes a pixel of a tile, and rows and coefficients that the picture's own bytes exceed.
   const vision::Size& tile = model.image->tile;
-  outside.decoding = options.workload->picture_bytes + 16 * static_cast<Bytes>(tile.width * tile.height);
+  outside.decoding = options.picture_bytes + 16 * static_cast<Bytes>(tile.width * tile.height);
   return outside;
 }
 
@@ -80,6 +72,10 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.family = model.checkpoint.family;
   plan.device = fmt::format("{} ({})", backend.name(), backend.description());
   plan.precision = describe_format(configuration.decoder_format);
+  plan.embeddings_precision = describe_format(configuration.embeddings_format);
+  plan.output_precision =
+      describe_format(model.description.decoder.tied_embeddings ? configuration.embeddings_format
+                                                                : configuration.output_format);
   plan.tower_precision = model.description.tower ? describe_format(configuration.tower_format) : "none";
   plan.kv_precision = describe(configuration.kv_format);
   plan.context = configuration.context;
@@ -90,8 +86,10 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
     plan.image_tiles = configuration.picture.n_tiles;
     plan.tile_batch = configuration.tile_batch;
     plan.tower_staged = configuration.tower_staged;
+    plan.encode_batch = configuration.tower_staged ? configuration.kept_pictures : 0;
   }
   plan.choice = describe_choice(configuration, model.description);
+  plan.batch = configuration.batch;
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
   for (const RegionId id : memory::all_regions) {
@@ -122,9 +120,7 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& 
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
       if (phase.name != name_of(id)) continue;
-      for (const backend::Cost& cost : rehearsal.ledger.costs[static_cast<std::size_t>(id)]) {
-        phase.seconds += roofline_seconds(cost, plan.ceilings);
-      }
+      phase.seconds += roofline_seconds(rehearsal.ledger, id, ceilings);
     }
   }
 }

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
 #include "backend/backend.h"
-#include "galago/engine.h"
+#include "galago/options.h"
 #include "galago/plan.h"
 #include "memory/arena.h"
 #include "runtime/configuration.h"
@@ -34,9 +33,6 @@ struct Rehearsal {
 
 /// Exact bytes of each region, and the costs of the planned request.
 Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend);
-
-/// What was planned for each region of a run, and what it used.
-std::vector<RegionUse> region_uses(const memory::Arena& arena);
 
 /// Measured when it is asked for, so after the model's files were opened. `opening` is left 0.
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,

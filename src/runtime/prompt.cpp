@@ -122,7 +122,7 @@ class Assembler {
     ++n_placed_;
     const ContentKey content = picture.image != nullptr ? content_hash(*picture.image) : 0;
     const std::int64_t count = picture.layout.n_tokens();
-    prompt_.pictures.push_back({prompt_.length(), picture.layout, picture.image});
+    prompt_.pictures.push_back({prompt_.length(), picture.layout, picture.image, content});
     for (std::int64_t row = 0; row < count; ++row) {
       prompt_.ids.push_back(files_.image_token.value_or(-1));
       prompt_.keys.push_back(~(content + static_cast<ContentKey>(row)));

@@ -15,7 +15,8 @@ namespace galago::runtime {
 struct PictureRows {
   std::int64_t first = 0;
   PictureLayout layout;
-  const Image* picture = nullptr;  ///< null where only lengths are asked for
+  const Image* picture = nullptr;  ///< null where only lengths are asked for; valid as long as the request
+  ContentKey content = 0;          ///< equal for equal pictures
 
   std::int64_t end() const { return first + layout.n_tokens(); }
 };

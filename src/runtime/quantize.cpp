@@ -12,13 +12,13 @@
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/quantisation.h"
-#include "checkpoint/unpack.h"
 #include "galago/engine.h"
 #include "model/description.h"
 #include "runtime/configuration.h"
 #include "runtime/model_path.h"
 #include "runtime/network.h"
 #include "runtime/quantize_gguf.h"
+#include "runtime/source_rows.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
 #include "tensor/grouped.h"
@@ -108,24 +108,15 @@ class Quantizer {
     if (on_tensor_) on_tensor_(tensor.source.entry.name);
   }
 
-  std::vector<std::span<const std::byte>> parts_of(const TensorSource& source) const {
-    if (!source.packing) return {checkpoint_.bytes(source)};
-    std::vector<std::span<const std::byte>> parts;
-    for (const checkpoint::StoredTensor& part : source.packing->parts) {
-      parts.push_back(checkpoint_.files[part.file].bytes().subspan(part.entry.offset, part.entry.bytes));
-    }
-    return parts;
-  }
-
   void make_plain(const Outgoing& tensor, const ByteSink& sink) const {
     const TensorSource& source = tensor.source;
-    const auto parts = parts_of(source);
-    if (!source.packing) return sink(parts[0]);
+    if (!source.packing) return sink(checkpoint_.bytes(source));
     // A packing that no group holds: its values, row by row.
-    std::vector<float> row(static_cast<std::size_t>(source.entry.shape[1]));
+    const runtime::SourceRows rows(checkpoint_, source);
+    std::vector<float> row(static_cast<std::size_t>(rows.cols()));
     std::vector<std::byte> bytes(row.size() * size_of(tensor.format.dtype()));
-    for (std::int64_t i = 0; i < source.entry.shape[0]; ++i) {
-      checkpoint::unpack_values(*source.packing, parts, i, row);
+    for (std::int64_t i = 0; i < rows.count(); ++i) {
+      rows.read(i, row);
       from_f32(tensor.format.dtype(), row, bytes);
       sink(bytes);
     }
@@ -133,28 +124,25 @@ class Quantizer {
 
   void make_records(const Outgoing& tensor, const ByteSink& sink) const {
     const TensorSource& source = tensor.source;
-    const std::int64_t cols = source.entry.shape[1];
-    const auto parts = parts_of(source);
-    std::vector<float> row(static_cast<std::size_t>(cols));
-    std::vector<std::byte> record(tensor.format.row_bytes(cols));
-    const Bytes stored_bytes = static_cast<Bytes>(cols) * size_of(source.entry.dtype);
-    for (std::int64_t i = 0; i < source.entry.shape[0]; ++i) {
-      if (source.packing && tensor.format == source.format()) {
-        checkpoint::unpack_record(*source.packing, parts, i, cols, record);
+    const runtime::SourceRows rows(checkpoint_, source);
+    const bool stays = source.packing && tensor.format == source.format();
+    std::vector<float> row(static_cast<std::size_t>(rows.cols()));
+    std::vector<std::byte> record(tensor.format.row_bytes(rows.cols()));
+    for (std::int64_t i = 0; i < rows.count(); ++i) {
+      if (stays) {
+        rows.read_record(i, record);
       } else {
-        if (source.packing) {
-          checkpoint::unpack_values(*source.packing, parts, i, row);
-        } else {
-          to_f32(source.entry.dtype, parts[0].subspan(static_cast<Bytes>(i) * stored_bytes, stored_bytes),
-                 row);
-        }
-        if (!encode_row(tensor.format.grouped(), row, record)) {
-          fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
-               checkpoint_.directory.string(), source.entry.name, describe(tensor.format));
-        }
+        rows.read(i, row);
+        encode(tensor, row, record);
       }
       sink(record);
     }
+  }
+
+  void encode(const Outgoing& tensor, std::span<const float> row, std::span<std::byte> record) const {
+    if (encode_row(tensor.format.grouped(), row, record)) return;
+    fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
+         checkpoint_.directory.string(), tensor.source.entry.name, describe(tensor.format));
   }
 
   const checkpoint::Checkpoint& checkpoint_;
@@ -197,8 +185,8 @@ void check_options(const QuantizeOptions& options) {
 
 runtime::Configuration formats_in_groups(const QuantizeOptions& options) {
   runtime::Configuration configuration = runtime::formats_for(options.precision);
-  for (auto* format :
-       {&configuration.decoder_format, &configuration.vocabulary_format, &configuration.tower_format}) {
+  for (auto* format : {&configuration.decoder_format, &configuration.embeddings_format,
+                       &configuration.output_format, &configuration.tower_format}) {
     Grouped grouped = (*format)->grouped();
     grouped.group = options.group;
     *format = grouped;

@@ -1,11 +1,13 @@
 #include "runtime/sequence.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace galago::runtime {
 
-Sequence::Sequence(memory::PagePool& pool, std::int64_t page_tokens, std::int64_t max_tokens)
-    : pool_(pool), page_tokens_(page_tokens) {
+Sequence::Sequence(memory::PagePool& pool, std::int64_t page_tokens, std::int64_t max_tokens,
+                   CopyPage copy_page)
+    : pool_(pool), page_tokens_(page_tokens), copy_page_(std::move(copy_page)) {
   keys_.reserve(static_cast<std::size_t>(max_tokens));
   pages_.reserve(static_cast<std::size_t>((max_tokens + page_tokens - 1) / page_tokens));
 }
@@ -14,9 +16,39 @@ Sequence::~Sequence() {
   truncate(0);
 }
 
+void Sequence::share(const Sequence& other, std::int64_t length) {
+  const auto n_pages = static_cast<std::ptrdiff_t>((length + page_tokens_ - 1) / page_tokens_);
+  for (const memory::PageId page : std::span(other.pages_).first(static_cast<std::size_t>(n_pages))) {
+    pool_.retain(page);
+    pages_.push_back(page);
+  }
+  keys_.assign(other.keys_.begin(), other.keys_.begin() + length);
+}
+
+bool Sequence::next_page_is_shared() const {
+  const auto next = static_cast<std::size_t>(length() / page_tokens_);
+  return next < pages_.size() && pool_.n_owners(pages_[next]) > 1;
+}
+
+std::int64_t Sequence::pages_to_take(std::int64_t n_tokens) const {
+  const std::int64_t needed = (n_tokens + page_tokens_ - 1) / page_tokens_;
+  const std::int64_t lacking = std::max<std::int64_t>(needed - static_cast<std::int64_t>(pages_.size()), 0);
+  return lacking + (n_tokens > length() && next_page_is_shared() ? 1 : 0);
+}
+
+void Sequence::reserve(std::int64_t n_tokens) {
+  if (n_tokens > length() && next_page_is_shared()) {
+    memory::PageId& page = pages_[static_cast<std::size_t>(length() / page_tokens_)];
+    const memory::PageId own = pool_.take();
+    if (length() % page_tokens_ > 0) copy_page_(page, own);
+    pool_.release(page);
+    page = own;
+  }
+  while (static_cast<std::int64_t>(pages_.size()) * page_tokens_ < n_tokens) pages_.push_back(pool_.take());
+}
+
 void Sequence::append(std::span<const ContentKey> keys) {
-  const auto length = static_cast<std::int64_t>(keys_.size() + keys.size());
-  while (static_cast<std::int64_t>(pages_.size()) * page_tokens_ < length) pages_.push_back(pool_.take());
+  reserve(length() + static_cast<std::int64_t>(keys.size()));
   keys_.insert(keys_.end(), keys.begin(), keys.end());
 }
 

@@ -32,4 +32,8 @@ void SourceRows::read(std::int64_t index, std::span<float> to) const {
   }
 }
 
+void SourceRows::read_record(std::int64_t index, std::span<std::byte> to) const {
+  checkpoint::unpack_record(*source_.packing, parts_, rows_[static_cast<std::size_t>(index)], cols_, to);
+}
+
 }  // namespace galago::runtime

@@ -1,4 +1,5 @@
-// The rows of a checkpoint's tensors as FP32, one at a time, whatever they are stored in.
+// The rows of a checkpoint's tensors one at a time: as FP32, whatever they are stored in, or packed as they
+// are.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,8 @@ class SourceRows {
   std::int64_t cols() const { return cols_; }
   /// Row `index` of the canonical tensor; `to` has cols() elements.
   void read(std::int64_t index, std::span<float> to) const;
+  /// The same row as a record of the source's format, where that is a grouped packing.
+  void read_record(std::int64_t index, std::span<std::byte> to) const;
 
  private:
   const checkpoint::TensorSource& source_;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 
+#include "base/cpu_features.h"
 #include "base/fail.h"
 #include "checkpoint/unpack.h"
 #include "runtime/shape_model.h"
@@ -77,14 +78,16 @@ WeightFormat common_format(const WeightFormat& a, const WeightFormat& b) {
 WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                            memory::Arena& arena)
     : WeightLoader(checkpoint, configuration,
-                   {arena.region(memory::RegionId::weights), arena.region(memory::RegionId::staging)}) {}
+                   {arena.region(memory::RegionId::weights), arena.region(memory::RegionId::staging),
+                    usable_cores()}) {}
 
 WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                            const Destination& destination)
     : checkpoint_(checkpoint),
       configuration_(configuration),
       to_(destination.weights),
-      staging_(destination.staging) {
+      staging_(destination.staging),
+      merging_threads_(destination.merging_threads) {
   if (to_.mode() == memory::Mode::plan) return;
   for (const MappedFile& file : checkpoint.files) files_.emplace_back(file.path());
 }

@@ -21,12 +21,13 @@ class WeightLoader : public model::WeightSource {
   struct Destination {
     memory::Region& weights;
     memory::Region& staging;
+    int merging_threads = 1;  ///< that add adapters to matrices
   };
 
   /// In plan mode places are counted and no weight is read. All arguments outlive the loader.
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                const Destination& destination);
-  /// Into the arena's weights, by way of its staging.
+  /// Into the arena's weights, by way of its staging, before there is other work for the cores.
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                memory::Arena& arena);
 
@@ -82,6 +83,7 @@ class WeightLoader : public model::WeightSource {
   const Configuration& configuration_;
   memory::Region& to_;
   memory::Region& staging_;
+  int merging_threads_;
   std::vector<FileReader> files_;  // as in the checkpoint; empty in plan mode
 };
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <string>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_backend.h"
+#include "checkpoint/scratch.h"
 #include "galago/galago.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
@@ -126,17 +126,6 @@ TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
   }
 }
 
-std::string message_of(const std::function<void()>& call, ErrorCode expected) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), expected) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
-}
-
 EngineOptions options_for(const char* folder) {
   EngineOptions options;
   options.model = goldens / folder;
@@ -188,7 +177,8 @@ TEST(CudaBackend, UsesWhatWasPlannedAndNoMore) {
 TEST(CudaBackend, TooLittleDeviceMemorySaysWhatIsFreeAndNeeded) {
   const std::size_t before = simt::device_memory();
   simt::set_device_memory(128 << 10);
-  const std::string message = message_of([] { Engine engine(options_for("text-llama")); }, ErrorCode::memory);
+  const std::string message =
+      test::error_of(ErrorCode::memory, [] { Engine engine(options_for("text-llama")); });
   simt::set_device_memory(before);
   EXPECT_NE(message.find("has 81920 of 131072 bytes free"), std::string::npos) << message;
   EXPECT_NE(message.find("are needed"), std::string::npos) << message;
@@ -206,7 +196,7 @@ TEST(CudaBackend, TooLittleDeviceMemoryNamesTheBestThatFitsNow) {
     needed = before - simt::free_device_memory() - used;
   }
   simt::set_device_memory(used + needed - 4096);
-  const std::string message = message_of([&] { Engine engine(options); }, ErrorCode::memory);
+  const std::string message = test::error_of(ErrorCode::memory, [&] { Engine engine(options); });
   EXPECT_NE(message.find("4096 too few; what fits now is decoder"), std::string::npos) << message;
   const std::size_t at = message.find("--memory ");
   ASSERT_NE(at, std::string::npos) << message;
@@ -230,14 +220,12 @@ TEST(CudaBackend, AFaultNamesTheWorkAndTheProcessGoesOnOnTheCpu) {
     const Matrix x = arena.matrix(RegionId::activations, 4, 16);
     const Matrix beyond{x.data, 4, 1 << 20, 1 << 20};
     backend->rms_norm(exec, beyond, {x.data, DType::f32, {1 << 20}}, 1e-5F, beyond);
-    const std::string message = message_of([&] { backend->finish(); }, ErrorCode::internal);
+    const std::string message = test::error_of(ErrorCode::internal, [&] { backend->finish(); });
     EXPECT_NE(message.find("failed in the work up to rms_norm: kernel rms_norm, block"), std::string::npos)
         << message;
-    message_of(
-        [&] {
-          backend->rms_norm(exec, x, {x.data, DType::f32, {16}}, 1e-5F, x);
-        },
-        ErrorCode::internal);
+    test::error_of(ErrorCode::internal, [&] {
+      backend->rms_norm(exec, x, {x.data, DType::f32, {16}}, 1e-5F, x);
+    });
   }
   options.device = "cpu";
   Engine engine(options);
@@ -254,18 +242,17 @@ TEST(CudaBackend, WhatKernelsDoNotTakeIsRefusedInThePlan) {
   const Heads wide{1, 1, 320, 1};
   const Matrix q = plan.matrix(RegionId::activations, 2, 320);
   const LayerPages pages{nullptr, 1 << 20, 16, DType::f16, 1};
-  EXPECT_NE(message_of([&] { backend->attend_tile(exec, q, q, q, 2, wide, q); }, ErrorCode::model)
+  EXPECT_NE(test::error_of(ErrorCode::model, [&] { backend->attend_tile(exec, q, q, q, 2, wide, q); })
                 .find("heads of 320 elements"),
             std::string::npos);
-  message_of([&] { backend->attend_pages(exec, q, {&rows, 1}, pages, wide, q); }, ErrorCode::model);
+  test::error_of(ErrorCode::model, [&] { backend->attend_pages(exec, q, {&rows, 1}, pages, wide, q); });
   const LayerPages coarse{nullptr, 1 << 20, 16, Grouped{8, 64, DType::f16, GroupOffset::none, Codebook::none},
                           1};
   const Heads usual{5, 5, 64, 1};
-  EXPECT_NE(message_of(
-                [&] {
-                  backend->append_kv(exec, q, q, {&rows, 1}, usual, coarse);
-                },
-                ErrorCode::usage)
+  EXPECT_NE(test::error_of(ErrorCode::usage,
+                           [&] {
+                             backend->append_kv(exec, q, q, {&rows, 1}, usual, coarse);
+                           })
                 .find("int8 in groups of 64"),
             std::string::npos);
 }
@@ -274,10 +261,10 @@ TEST(CudaBackend, DevicesThatAreNotThereAreRefusedInOneSentence) {
   EngineOptions options = options_for("text-llama");
   for (const char* device : {"cuda:-1", "cuda:x", "tpu", "cuda:99999999999"}) {
     options.device = device;
-    message_of([&] { Engine engine(options); }, ErrorCode::usage);
+    test::error_of(ErrorCode::usage, [&] { Engine engine(options); });
   }
   options.device = "cuda:250";
-  message_of([&] { Engine engine(options); }, ErrorCode::usage);
+  test::error_of(ErrorCode::usage, [&] { Engine engine(options); });
 }
 
 }  // namespace

@@ -57,6 +57,19 @@ class Adapter {
 
 const std::string down = "base_model.model.model.layers.1.mlp.down_proj";
 
+TEST(Lora, OfConvertedModelsGoByTheNamesThatTheModelHadBefore) {
+  Adapter adapter("");
+  adapter.add(down, 7);
+  Checkpoint alone = base_of("gguf-llama");
+  EXPECT_TRUE(adapter.load(alone).count("decoder.1.mlp.down"));
+  Adapter seeing("");
+  seeing.add("base_model.model.language_model.model.layers.1.mlp.down_proj", 7);
+  Checkpoint pair = base_of("gguf-llama + gguf-llava-1.5");
+  EXPECT_TRUE(seeing.load(pair).count("decoder.1.mlp.down"));
+  expect_says(seeing.refusal("gguf-llama"), "the adapter belongs to another base");
+  expect_says(adapter.refusal("none at all"), "adapters go with a model's own files, not with base");
+}
+
 TEST(Lora, FindsTheMatrixBesideWhichABranchStands) {
   Adapter adapter("");
   adapter.add(down, 9);

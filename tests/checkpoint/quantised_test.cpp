@@ -47,7 +47,7 @@ class Quantised : public ::testing::Test {
     for (const TensorEntry& entry : read_safetensors_header(files_[0].bytes(), "model.safetensors")) {
       sources.push_back({0, entry, entry.shape, {}});
     }
-    return join_quantised(std::move(sources), quantisation, files_);
+    return join_quantised(std::move(sources), quantisation, files_).tensors;
   }
 
   std::vector<float> values(const TensorSource& source, std::int64_t row) const {

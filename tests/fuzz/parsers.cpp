@@ -1,4 +1,4 @@
-// Calls into the parsers.
+// Calls into the parsers of single files.
 #include "fuzz/parsers.h"
 
 #include <cstdlib>
@@ -7,13 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
+#include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
 #include "galago/image.h"
-#include "runtime/adapters.h"
 #include "runtime/model_files.h"
-#include "runtime/planner.h"
 #include "text/tokenizer.h"
 
 namespace galago::fuzz {
@@ -21,6 +19,13 @@ namespace {
 
 std::span<const std::byte> as_bytes(std::string_view bytes) {
   return std::as_bytes(std::span(bytes.data(), bytes.size()));
+}
+
+/// A tokenizer of one file.
+void parse_tokenizer_file(std::string_view name, std::string_view bytes) {
+  const ScratchDirectory directory;
+  directory.write(name, bytes);
+  parse_tokenizer(directory.path());
 }
 
 }  // namespace
@@ -33,6 +38,22 @@ void parse_image(std::string_view bytes) {
   DecodeOptions options;
   options.limits = {.max_pixels = 1 << 20, .max_side = 1 << 16, .max_file_bytes = 1 << 24};
   decode_image(as_bytes(bytes), image_name, options);
+}
+
+void parse_gguf(std::string_view bytes) {
+  // The bytes themselves first: reading past their end is seen there, not in a mapped file's last page.
+  checkpoint::read_gguf(as_bytes(bytes), "mutant.gguf");
+  const ScratchDirectory directory;
+  directory.write("mutant.gguf", bytes);
+  parse_model(directory.path() / "mutant.gguf");
+}
+
+void parse_tokenizer_json(std::string_view bytes) {
+  parse_tokenizer_file("tokenizer.json", bytes);
+}
+
+void parse_tokenizer_model(std::string_view bytes) {
+  parse_tokenizer_file("tokenizer.model", bytes);
 }
 
 ScratchDirectory::ScratchDirectory() {
@@ -68,16 +89,6 @@ void parse_tokenizer(const std::filesystem::path& directory) {
 
 void parse_model(const std::filesystem::path& directory) {
   runtime::open_model(directory);
-}
-
-void parse_adapter(const std::filesystem::path& base, const std::filesystem::path& directory) {
-  runtime::ModelFiles files = runtime::open_model(base);
-  runtime::add_adapters(files, {&directory, 1});
-  runtime::merge_adapters(files, {&directory, 1});
-  EngineOptions options;
-  options.context = 8;
-  const auto backend = backend::make_cpu_backend(1);
-  runtime::rehearse(files, runtime::configure(options, files.description, {}), *backend);
 }
 
 }  // namespace galago::fuzz

@@ -15,6 +15,10 @@ inline constexpr std::string_view image_name = "mutant-picture";
 void parse_safetensors(std::string_view bytes);
 /// With limits of a million pixels, so that a picture's honest memory stays small.
 void parse_image(std::string_view bytes);
+/// Each in a scratch directory of its own.
+void parse_gguf(std::string_view bytes);
+void parse_tokenizer_json(std::string_view bytes);
+void parse_tokenizer_model(std::string_view bytes);
 
 /// A directory of its own in memory-backed storage where the system has it; removed at the end.
 class ScratchDirectory {

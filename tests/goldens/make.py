@@ -25,6 +25,10 @@ def parsed():
     parser.add_argument("--images", type=Path, default=Path(__file__).parent / "images", help="folder of the pictures")
     parser.add_argument("--like", type=Path, help="folder whose config.json, tokenizer files and cases are taken")
     parser.add_argument("--cases", nargs="*", help="names of the cases to keep; all by default")
+    parser.add_argument("--case", action="append", metavar="JSON",
+                        help="a case of one's own instead: name, images (a list of names), prompt")
+    parser.add_argument("--set", action="append", metavar="PART.KEY=JSON",
+                        help="a value of the configuration, say text.sliding_window=5; text is the decoder's part")
     for name in SIZES:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--qk-norm", action="store_true", help="InternViT with normalised queries and keys")

@@ -72,8 +72,10 @@ TEST_P(AttentionTest, BidirectionalEqualsTheReference) {
 struct Paged {
   static constexpr std::int64_t page_tokens = 16;
 
-  Paged(std::int64_t tokens, std::int64_t head_size, Element element)
-      : n_pages((tokens + page_tokens - 1) / page_tokens), page_values(2 * page_tokens * head_size) {
+  Paged(std::int64_t tokens, std::int64_t head_size, Element kept_in)
+      : element(kept_in),
+        n_pages((tokens + page_tokens - 1) / page_tokens),
+        page_values(2 * page_tokens * head_size) {
     const DType dtype = element == Element::f32 ? DType::f32 : DType::f16;
     values.resize(static_cast<std::size_t>(n_pages * page_values));
     const auto random = random_floats(values.size(), 11, 2);
@@ -92,6 +94,28 @@ struct Paged {
     }
   }
 
+  /// Causal attention of rows [rows, group heads] at the positions after `before`.
+  kernels::Attention causal(const std::vector<float>& q, std::vector<float>& out, std::int64_t before,
+                            std::int64_t group) const {
+    const std::int64_t head_size = page_values / (2 * page_tokens);
+    const std::int64_t stride = group * head_size;
+    return {q.data(),
+            stride,
+            out.data(),
+            stride,
+            0,
+            static_cast<std::int64_t>(q.size()) / stride,
+            group,
+            head_size,
+            0.5F,
+            before + 1,
+            1,
+            {bytes.data(), bytes.data() + page_bytes / 2, head_size, element, page_tokens},
+            pages.data(),
+            page_bytes};
+  }
+
+  Element element;
   std::int64_t n_pages, page_values, page_bytes = 0;
   std::vector<float> values, keys_in_a_row, values_in_a_row;
   std::vector<std::byte> bytes;
@@ -109,21 +133,7 @@ TEST_P(AttentionTest, CausalOverPagesEqualsTheReference) {
         const std::int64_t stride = group * head_size;
         const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
         std::vector<float> out(q.size());
-        const std::int64_t half = paged.page_bytes / 2;
-        attend({q.data(),
-                stride,
-                out.data(),
-                stride,
-                0,
-                rows,
-                group,
-                head_size,
-                0.5F,
-                before + 1,
-                1,
-                {paged.bytes.data(), paged.bytes.data() + half, head_size, element, Paged::page_tokens},
-                paged.pages.data(),
-                paged.page_bytes});
+        attend(paged.causal(q, out, before, group));
         for (std::int64_t i = 0; i < rows * group; ++i) {
           const auto expected = kernels::reference::attend(
               q.data() + i * head_size, paged.keys_in_a_row.data(), paged.values_in_a_row.data(), head_size,
@@ -150,22 +160,9 @@ TEST_P(AttentionTest, AWindowHidesWhatLiesBeforeIt) {
       const std::int64_t stride = group * head_size;
       const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
       std::vector<float> out(q.size());
-      attend({q.data(),
-              stride,
-              out.data(),
-              stride,
-              0,
-              rows,
-              group,
-              head_size,
-              0.5F,
-              before + 1,
-              1,
-              {paged.bytes.data(), paged.bytes.data() + paged.page_bytes / 2, head_size, Element::f32,
-               Paged::page_tokens},
-              paged.pages.data(),
-              paged.page_bytes,
-              window});
+      kernels::Attention op = paged.causal(q, out, before, group);
+      op.window = window;
+      attend(op);
       for (std::int64_t i = 0; i < rows * group; ++i) {
         const std::int64_t limit = before + i / group + 1;
         const std::int64_t first = std::max<std::int64_t>(0, limit - window);
@@ -240,26 +237,15 @@ TEST_P(AttentionTest, GroupedPagesEqualTheirValuesInFp32) {
         const std::int64_t stride = group * head_size;
         const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
         std::vector<float> out(q.size()), expected(q.size());
-        kernels::Attention op{q.data(),
-                              stride,
-                              out.data(),
-                              stride,
-                              0,
-                              rows,
-                              group,
-                              head_size,
-                              0.5F,
-                              before + 1,
-                              1,
-                              {bytes.data(), bytes.data() + Paged::page_tokens * row_bytes, head_size,
-                               Element::f32, Paged::page_tokens, &grouped},
-                              paged.pages.data(),
-                              2 * Paged::page_tokens * row_bytes};
+        kernels::Attention op = paged.causal(q, out, before, group);
+        op.blocks = {bytes.data(),       bytes.data() + Paged::page_tokens * row_bytes,
+                     head_size,          Element::f32,
+                     Paged::page_tokens, &grouped};
+        op.page_stride = 2 * Paged::page_tokens * row_bytes;
         attend(op);
-        op.out = expected.data();
-        op.blocks = {paged.values.data(), paged.values.data() + Paged::page_tokens * head_size, head_size,
-                     Element::f32, Paged::page_tokens};
-        op.page_stride = 2 * Paged::page_tokens * head_size * 4;
+        op = paged.causal(q, expected, before, group);
+        op.blocks.keys = paged.values.data();
+        op.blocks.values = paged.values.data() + Paged::page_tokens * head_size;
         attend(op);
         for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], bound(head_size));
       }
@@ -274,21 +260,7 @@ TEST_P(AttentionTest, ManyQueriesEqualOneByOne) {
   const std::int64_t stride = group * head_size;
   const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
   std::vector<float> together(q.size()), apart(q.size());
-  kernels::Attention op{q.data(),
-                        stride,
-                        together.data(),
-                        stride,
-                        0,
-                        rows,
-                        group,
-                        head_size,
-                        0.5F,
-                        before + 1,
-                        1,
-                        {paged.bytes.data(), paged.bytes.data() + paged.page_bytes / 2, head_size,
-                         Element::f16, Paged::page_tokens},
-                        paged.pages.data(),
-                        paged.page_bytes};
+  kernels::Attention op = paged.causal(q, together, before, group);
   attend(op);
   op.out = apart.data();
   op.n_rows = 1;

@@ -82,8 +82,8 @@ GALAGO_PEAK(peak_of_sixteen, 16, __attribute__((target("avx512f"))))
 double measure_peak(std::string_view isa) {
   double (*loop)() = peak_of_four;
 #if defined(__x86_64__)
-  if (isa == "avx2") loop = peak_of_eight;
-  if (isa == "avx512") loop = peak_of_sixteen;
+  if (isa.starts_with("avx")) loop = peak_of_eight;
+  if (isa.starts_with("avx512")) loop = peak_of_sixteen;
 #endif
   double operations = 0;
   return 1 / (measure([&] { operations = loop(); }).best / operations);

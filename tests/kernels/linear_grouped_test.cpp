@@ -1,60 +1,16 @@
 // linear with grouped weights against the reference: every format, ragged shapes, gates and splits.
-#include "backend/cpu/cpu_backend_class.h"
-#include "kernels/reference/reference.h"
-#include "stored_rows.h"
-#include "tables.h"
+#include "grouped_product.h"
 
 namespace galago::testing {
 namespace {
 
-struct Problem {
-  std::int64_t m, n, k;
-  Grouped format;
-  bool gated = false;
-};
-
-void check(const kernels::KernelTable& kernels, const Problem& problem, std::int64_t columns_at_once) {
+void check(const kernels::KernelTable& kernels, const GroupedProduct& problem, std::int64_t columns_at_once) {
   const auto& [m, n, k, format, gated] = problem;
-  SCOPED_TRACE(::testing::Message() << "m " << m << " n " << n << " k " << k << " " << describe(format));
   const auto x = random_floats(static_cast<std::size_t>(m * (k + 3)), 1);
-  const StoredRows w(format, n, k, 2);
-  const StoredRows up(format, n, k, 3);
-  std::vector<float> y(static_cast<std::size_t>(m * n));
-  std::vector<float> scratch(kernels::linear_scratch_floats);
-  const kernels::GroupedRows grouped = backend::rows_of(format, k);
-  const kernels::Linear op{.x = x.data(),
-                           .x_stride = k + 3,
-                           .w = w.bytes.data(),
-                           .up = gated ? up.bytes.data() : nullptr,
-                           .element = kernels::Element::f32,
-                           .m = m,
-                           .n = n,
-                           .k = k,
-                           .bias = nullptr,
-                           .activation = gated ? kernels::Activation::silu : kernels::Activation::none,
-                           .residual = nullptr,
-                           .residual_stride = 0,
-                           .y = y.data(),
-                           .y_stride = n,
-                           .grouped = &grouped};
-  for (std::int64_t first = 0; first < n; first += columns_at_once) {
-    kernels.linear(op, first, std::min(columns_at_once, n - first), scratch.data());
-  }
-  for (std::int64_t i = 0; i < m; ++i) {
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float* row = x.data() + i * (k + 3);
-      double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
-      // Terms are below 3, so k of them in any order are off by at most 3 k k 2^-24, and their scaling adds
-      // to each.
-      double bound = static_cast<double>(k * k + 8 * k) * 6e-8 + 1e-6;
-      if (gated) {
-        const double other = kernels::reference::dot(row, up.values.data() + j * k, k);
-        bound *= 1 + std::abs(expected) + std::abs(other);
-        expected = kernels::reference::silu(expected) * other;
-      }
-      ASSERT_NEAR(y[static_cast<std::size_t>(i * n + j)], expected, bound) << "row " << i << " column " << j;
-    }
-  }
+  // Terms are below 3, so k of them in any order are off by at most 3 k k 2^-24, and their scaling adds to
+  // each.
+  expect_equals_reference(kernels, problem, {x.data(), k + 3}, columns_at_once,
+                          static_cast<double>(k * k + 8 * k) * 6e-8 + 1e-6);
 }
 
 class GroupedLinearTest : public KernelTest {};

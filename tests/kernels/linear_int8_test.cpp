@@ -1,8 +1,5 @@
 // linear with int8 activations: equal to the reference on what the int8 values stand for, which are near x.
-#include "backend/cpu/cpu_backend_class.h"
-#include "kernels/reference/reference.h"
-#include "stored_rows.h"
-#include "tables.h"
+#include "grouped_product.h"
 
 namespace galago::testing {
 namespace {
@@ -28,58 +25,16 @@ struct Quantised {
   kernels::Int8Rows rows;
 };
 
-struct Problem {
-  std::int64_t m, n, k;
-  Grouped format;
-  bool gated = false;
-};
-
-void check(const kernels::KernelTable& kernels, const Problem& problem, std::int64_t columns_at_once) {
+void check(const kernels::KernelTable& kernels, const GroupedProduct& problem, std::int64_t columns_at_once) {
   const auto& [m, n, k, format, gated] = problem;
-  SCOPED_TRACE(::testing::Message() << "m " << m << " n " << n << " k " << k << " " << describe(format));
   const auto x = random_floats(static_cast<std::size_t>(m * (k + 3)), 1);
   const Quantised quantised(kernels, x, k + 3, m, k, format.group);
-  const StoredRows w(format, n, k, 2);
-  const StoredRows up(format, n, k, 3);
-  std::vector<float> y(static_cast<std::size_t>(m * n));
-  std::vector<float> scratch(kernels::linear_scratch_floats);
-  const kernels::GroupedRows grouped = backend::rows_of(format, k);
+  // Whole numbers are summed exactly; a group's two terms, each below 32 * 17 * 3, are rounded, and their sum
+  // over groups.
+  const double n_groups = static_cast<double>(k) / 16 + 1;
   // x too is what the int8 values stand for: kernels may leave int8 alone where it wins nothing.
-  const kernels::Linear op{.x = quantised.values.data(),
-                           .x_stride = quantised.stride,
-                           .w = w.bytes.data(),
-                           .up = gated ? up.bytes.data() : nullptr,
-                           .element = kernels::Element::f32,
-                           .m = m,
-                           .n = n,
-                           .k = k,
-                           .bias = nullptr,
-                           .activation = gated ? kernels::Activation::silu : kernels::Activation::none,
-                           .residual = nullptr,
-                           .residual_stride = 0,
-                           .y = y.data(),
-                           .y_stride = n,
-                           .grouped = &grouped,
-                           .int8 = &quantised.rows};
-  for (std::int64_t first = 0; first < n; first += columns_at_once) {
-    kernels.linear(op, first, std::min(columns_at_once, n - first), scratch.data());
-  }
-  for (std::int64_t i = 0; i < m; ++i) {
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float* row = quantised.values.data() + i * quantised.stride;
-      double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
-      // Whole numbers are summed exactly; a group's two terms, each below 32 * 17 * 3, are rounded, and their
-      // sum over groups.
-      const double n_groups = static_cast<double>(k) / 16 + 1;
-      double bound = 1700 * n_groups * (n_groups + 4) * 6e-8;
-      if (gated) {
-        const double other = kernels::reference::dot(row, up.values.data() + j * k, k);
-        bound *= 1 + std::abs(expected) + std::abs(other);
-        expected = kernels::reference::silu(expected) * other;
-      }
-      ASSERT_NEAR(y[static_cast<std::size_t>(i * n + j)], expected, bound) << "row " << i << " column " << j;
-    }
-  }
+  expect_equals_reference(kernels, problem, {quantised.values.data(), quantised.stride, &quantised.rows},
+                          columns_at_once, 1700 * n_groups * (n_groups + 4) * 6e-8);
 }
 
 std::vector<Grouped> multiplied_formats() {
@@ -143,23 +98,9 @@ TEST_P(Int8LinearTest, LargestQuantsDoNotOverflow) {
         const Quantised quantised(kernels(), x, k, m, k, 64);
         const kernels::GroupedRows grouped = backend::rows_of(format, k);
         std::vector<float> y(static_cast<std::size_t>(m)), scratch(kernels::linear_scratch_floats);
-        kernels().linear({.x = x.data(),
-                          .x_stride = k,
-                          .w = bytes.data(),
-                          .up = nullptr,
-                          .element = kernels::Element::f32,
-                          .m = m,
-                          .n = 1,
-                          .k = k,
-                          .bias = nullptr,
-                          .activation = kernels::Activation::none,
-                          .residual = nullptr,
-                          .residual_stride = 0,
-                          .y = y.data(),
-                          .y_stride = 1,
-                          .grouped = &grouped,
-                          .int8 = &quantised.rows},
-                         0, 1, scratch.data());
+        kernels().linear(
+            linear_of({m, 1, k, format}, {x.data(), k, &quantised.rows}, grouped, bytes.data(), y), 0, 1,
+            scratch.data());
         for (const float value : y) EXPECT_NEAR(value, -127.0 * quant * k, 0.5) << "quant " << quant;
       }
     }

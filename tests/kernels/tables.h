@@ -5,8 +5,10 @@
 
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "backend/cpu/kernel_choice.h"
+#include "base/cpu_features.h"
 
 namespace galago::kernels {
 
@@ -17,6 +19,15 @@ inline void PrintTo(const KernelTable* table, std::ostream* stream) {
 
 }  // namespace galago::kernels
 
+#if defined(GALAGO_EMULATED_KERNELS)
+namespace galago::kernels::emulated_avx_vnni {
+const KernelTable& table();
+}
+namespace galago::kernels::emulated_avx512_bf16 {
+const KernelTable& table();
+}
+#endif
+
 namespace galago::testing {
 
 class KernelTest : public ::testing::TestWithParam<const kernels::KernelTable*> {
@@ -24,9 +35,21 @@ class KernelTest : public ::testing::TestWithParam<const kernels::KernelTable*> 
   const kernels::KernelTable& kernels() const { return *GetParam(); }
 };
 
+/// Those that this machine runs, and those that it runs with the instructions that it lacks emulated.
+inline std::vector<const kernels::KernelTable*> tables_to_test() {
+  const auto runnable = backend::runnable_kernels();
+  std::vector<const kernels::KernelTable*> tables(runnable.begin(), runnable.end());
+#if defined(GALAGO_EMULATED_KERNELS)
+  if (cpu_features().avx2_fma_f16c) {
+    tables.push_back(&kernels::emulated_avx_vnni::table());
+    tables.push_back(&kernels::emulated_avx512_bf16::table());
+  }
+#endif
+  return tables;
+}
+
 inline auto every_table() {
-  const auto tables = backend::runnable_kernels();
-  return ::testing::ValuesIn(tables.begin(), tables.end());
+  return ::testing::ValuesIn(tables_to_test());
 }
 
 inline std::string table_name(const ::testing::TestParamInfo<const kernels::KernelTable*>& info) {

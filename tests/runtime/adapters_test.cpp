@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "checkpoint/scratch.h"
+#include "galago/quantize.h"
 #include "runtime/executor.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
@@ -178,6 +179,21 @@ TEST_F(Adapters, OfPackedWeightsStayBesideThem) {
   test::expect_says(
       test::error_of(ErrorCode::usage, [&] { merge_adapters(packed, std::vector{scratch_ / "small"}); }),
       "must be the only adapter");
+}
+
+TEST_F(Adapters, OfBlocksThatStayPackedStayBesideThem) {
+  quantize_model({base, scratch_ / "packed.gguf", Precision::int4, QuantizedFormat::gguf});
+  ModelFiles packed = open_model(scratch_ / "packed.gguf");
+  ASSERT_TRUE(packed.checkpoint.tensors.at("decoder.1.attn.v.weight").format().is_grouped());
+  merge_adapters(packed, std::vector{scratch_ / "large"});
+  EXPECT_TRUE(packed.checkpoint.merges.empty());
+  ASSERT_EQ(packed.description.decoder.adapters.size(), 1U);
+  // What the adapter adds is whole: as much as it adds to the same weights before they were rounded.
+  const auto change = [](const ModelFiles& files, std::size_t adapter) {
+    return largest_difference(answer_of(files, adapter, Precision::fp32).logits,
+                              answer_of(files, std::nullopt, Precision::fp32).logits);
+  };
+  EXPECT_NEAR(change(packed, 0), change(files_, 1), change(files_, 1) / 4);
 }
 
 TEST_F(Adapters, ThatAreMergedAreHeldToTheBasesShapes) {

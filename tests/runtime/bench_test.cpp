@@ -50,7 +50,7 @@ BenchReport made_up(double seconds, double spread, std::uint64_t peak) {
   result.kv_precision = "fp16";
   result.machine.threads = 2;
   result.prompt_tokens = 5;
-  result.stages = {{"decode", "token", 10, seconds, spread, seconds / 2, false}};
+  result.stages = {{"decode", "token", 10, seconds, spread, seconds / 2, false, 2 * seconds}};
   result.regions = {{"weights", 100, peak, 0}};
   result.measured_peak_bytes = peak;
   return {"1.2", "2026-01-01T00:00:00Z", 0.1, {result}};
@@ -74,6 +74,7 @@ TEST(Bench, MeasuresEveryStageOfACaption) {
     EXPECT_GT(stage.seconds, 0) << stage.name;
     EXPECT_GT(stage.rate(), 0) << stage.name;
     EXPECT_GE(stage.spread, 0) << stage.name;
+    EXPECT_GT(stage.cpu_seconds, 0) << stage.name;
     if (stage.name != "load" && stage.name != "caption") parts += stage.roofline_seconds;
   }
   EXPECT_NEAR(result.stages.back().roofline_seconds, parts, parts * 1e-6);
@@ -82,6 +83,7 @@ TEST(Bench, MeasuresEveryStageOfACaption) {
   EXPECT_GT(result.machine.copy_bytes_per_second, 1e6);
   EXPECT_GT(result.machine.read_bytes_per_second, 1e6);
   EXPECT_GT(result.machine.flops_per_second, 1e6);
+  EXPECT_GT(result.machine.int8_flops_per_second, 1e6);
 }
 
 TEST(Bench, UsesTheMemoryThatWasPlanned) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "checkpoint/scratch.h"
@@ -57,6 +58,33 @@ TEST(FitSearch, GivesUpALittleTimeThenPrecisionThenContextThenALotOfTime) {
   EXPECT_LT(shorter, streamed);
 }
 
+TEST(FitSearch, AStagedTowerSeesSeveralPicturesOfAFolderAndOneAtLast) {
+  EngineOptions options = shape_options();
+  options.workload = Workload{};
+  const auto kept = [&] {
+    std::vector<std::int64_t> numbers;
+    for (const Configuration& candidate : candidates_of(options)) {
+      if (candidate.streamed_layers > 0) break;
+      if (candidate.tower_staged && (numbers.empty() || numbers.back() != candidate.kept_pictures)) {
+        numbers.push_back(candidate.kept_pictures);
+      }
+      EXPECT_TRUE(candidate.tower_staged || candidate.kept_pictures == 1);
+    }
+    numbers.resize(std::min<std::size_t>(numbers.size(), 2));
+    return numbers;
+  };
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{1}));
+  options.workload->n_requests = 1000;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{16, 1}));
+  options.workload->n_images = 3;
+  options.workload->n_requests = 5;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{15, 3}));
+  options.encode_batch = 7;
+  EXPECT_EQ(kept(), (std::vector<std::int64_t>{7}));
+  options.encode_batch = 2;
+  EXPECT_THROW(kept(), Error) << "less than a request has";
+}
+
 TEST(FitSearch, LeavesAloneWhatTheUserFixed) {
   EngineOptions options = shape_options();
   options.precision = Precision::int8;
@@ -69,6 +97,82 @@ TEST(FitSearch, LeavesAloneWhatTheUserFixed) {
     EXPECT_EQ(candidate.context, 1000);
     EXPECT_FALSE(candidate.tower_staged);
   }
+}
+
+TEST(FitSearch, KeysAndValuesComeInFewerBitsBeforeTheContextIsShorter) {
+  const auto candidates = candidates_of(shape_options());
+  std::vector<std::string> kv;
+  for (const Configuration& candidate : candidates) {
+    if (candidate.context < 4096 || candidate.streamed_layers > 0) break;
+    const std::string name = short_name(candidate.kv_format);
+    if (kv.empty() || kv.back() != name) kv.push_back(name);
+  }
+  EXPECT_EQ(kv.front(), "fp16");
+  EXPECT_NE(std::find(kv.begin(), kv.end(), "int8"), kv.end());
+  EXPECT_EQ(kv.back(), "int4");
+  EngineOptions options = shape_options();
+  options.kv = KvPrecision::int8;
+  for (const Configuration& candidate : candidates_of(options)) {
+    EXPECT_EQ(short_name(candidate.kv_format), "int8");
+  }
+}
+
+TEST(FitSearch, EveryPrecisionTakesClearlyFewerBytesThanTheOneBefore) {
+  EngineOptions options = shape_options();
+  options.memory_limit = 1 << 20;
+  const Blueprint model = model_of_shape(options.shape);
+  const auto backend = backend::make_cpu_backend(1);
+  const auto candidates = candidates_of(options);
+  Bytes before = ~Bytes{0};
+  int n_rungs = 0;
+  for (const Configuration& candidate : candidates) {
+    if (candidate.context < 4096 || candidate.streamed_layers > 0) break;
+    if (candidate.prefill_chunk < 512 || candidate.tower_staged) continue;
+    const Bytes total = rehearse(model, candidate, *backend).memory.total();
+    EXPECT_LT(total, before) << describe_choice(candidate, model.description);
+    before = total;
+    ++n_rungs;
+  }
+  EXPECT_GT(n_rungs, 8);
+  EXPECT_LT(n_rungs, 40);
+}
+
+TEST(Parts, OfAFixedPrecisionStayUnderABudget) {
+  EngineOptions options = shape_options();
+  options.embeddings_precision = Precision::fp16;
+  options.output_precision = Precision::int4;
+  for (const Configuration& candidate : candidates_of(options)) {
+    EXPECT_EQ(short_name(candidate.embeddings_format), "fp16");
+    EXPECT_EQ(short_name(candidate.output_format), "int4");
+  }
+}
+
+TEST(Parts, HaveTheBytesOfTheirOwnPrecision) {
+  EngineOptions options;
+  options.shape = "llama-7b";
+  options.precision = Precision::int4;
+  const auto weights_of = [&] { return plan_model(options).regions.front().bytes; };
+  constexpr std::uint64_t n = 32000 * 4096;  // of either
+  const std::uint64_t both_int8 = weights_of();
+  options.embeddings_precision = Precision::fp16;
+  EXPECT_EQ(weights_of() - both_int8, n * 2 - n * 34 / 32);
+  options.embeddings_precision = Precision::automatic;
+  options.output_precision = Precision::int4;
+  const Plan plan = plan_model(options);
+  EXPECT_EQ(both_int8 - plan.regions.front().bytes, n * 34 / 32 - n * 20 / 32);
+  EXPECT_EQ(plan.output_precision.substr(0, 4), "int4");
+  EXPECT_EQ(plan.embeddings_precision.substr(0, 4), "int8");
+  EXPECT_NE(plan.choice.find("embeddings int8, KV"), std::string::npos) << plan.choice;
+}
+
+TEST(Parts, ThatAreOneMatrixHaveOnePrecision) {
+  EngineOptions options;
+  options.shape = "smollm2-135m";
+  options.precision = Precision::int4;
+  options.output_precision = Precision::fp16;
+  EXPECT_EQ(plan_model(options).embeddings_precision, "fp16");
+  options.embeddings_precision = Precision::int8;
+  test::expect_says(test::error_of(ErrorCode::usage, [&] { plan_model(options); }), "one matrix");
 }
 
 TEST(FitSearch, EveryStepOfTheLadderThatWasTakenFitsAndNoneBeforeIt) {
@@ -177,6 +281,11 @@ TEST(WhatIf, MoreTokensAndBitsTakeMoreAndFewerBitsAreFaster) {
   EXPECT_TRUE(rows.back().fits);
   for (std::size_t i = 0; i + 1 < rows.size(); i += 2) EXPECT_LT(rows[i].peak_bytes, rows[i + 1].peak_bytes);
   EXPECT_EQ(rows[0].image_tokens, 576);
+  const WhatIfRow& last = rows.back();
+  ASSERT_EQ(last.kv_tokens.size(), 3U);
+  EXPECT_GT(last.kv_tokens[0], 0);
+  EXPECT_NEAR(static_cast<double>(last.kv_tokens[2]), 4.0 * static_cast<double>(last.kv_tokens[0]), 80);
+  EXPECT_EQ(rows[0].kv_tokens[2], 0) << "the weights alone take more than there is";
   EXPECT_GT(rows.back().tokens_per_second, rows.front().tokens_per_second);
   EXPECT_NE(to_text(rows).find("1344x672"), std::string::npos);
   EXPECT_NE(to_json(rows).find("\"image_tokens\""), std::string::npos);

@@ -2,7 +2,10 @@
 // twice.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 
 #include "galago/galago.h"
 
@@ -15,6 +18,35 @@ std::uint64_t bytes_of(const std::vector<InspectedTensor>& tensors) {
   std::uint64_t sum = 0;
   for (const InspectedTensor& tensor : tensors) sum += tensor.bytes;
   return sum;
+}
+
+/// The bytes of tensors in a folder's weights, their headers not counted.
+std::uint64_t stored_bytes(const std::filesystem::path& folder) {
+  std::uint64_t sum = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto& path = entry.path();
+    if (path.extension() != ".safetensors" || path.filename() == "golden.safetensors") continue;
+    std::uint64_t header_bytes = 0;
+    std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(&header_bytes), 8);
+    sum += entry.file_size() - 8 - header_bytes;
+  }
+  return sum;
+}
+
+TEST(Inspect, AccountsForEveryGolden) {
+  int n_folders = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(goldens)) {
+    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
+    SCOPED_TRACE(entry.path().filename());
+    ++n_folders;
+    const Inspection inspection = inspect_model(entry.path());
+    EXPECT_TRUE(inspection.missing.empty()) << inspection.missing.front();
+    EXPECT_TRUE(inspection.unknown.empty()) << inspection.unknown.front().name;
+    EXPECT_EQ(bytes_of(inspection.used) + bytes_of(inspection.ignored), stored_bytes(entry.path()));
+    const auto has_reason = [](const InspectedTensor& tensor) { return !tensor.note.empty(); };
+    EXPECT_TRUE(std::all_of(inspection.ignored.begin(), inspection.ignored.end(), has_reason));
+  }
+  EXPECT_GE(n_folders, 28);
 }
 
 TEST(Inspect, AccountsForEveryByteOfTheWeights) {

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <string>
 
+#include "checkpoint/scratch.h"
 #include "galago/galago.h"
 #include "support/golden.h"
 
@@ -22,6 +23,9 @@ std::filesystem::path goldens_root() {
 
 const std::filesystem::path goldens = goldens_root();
 
+/// What every case generates.
+constexpr std::int64_t n_new_tokens = 24;
+
 /// Where the models run: the CPU, or what GALAGO_TEST_DEVICE names.
 std::string test_device() {
   const char* device = std::getenv("GALAGO_TEST_DEVICE");
@@ -33,11 +37,8 @@ struct Tolerance {
   double tower = 1e-4, embeddings = 1e-4, logits = 1e-4;
 };
 
-enum class Presence { committed, elsewhere };
-
 struct Family {
   std::string folder;
-  Presence presence = Presence::elsewhere;
   Tolerance fp32{};
   // Sums stay in FP32, so these are closer than the 16-bit types throughout, whose scale is in golden.json.
   Tolerance fp16{0.002, 0.002, 0.005};
@@ -51,48 +52,57 @@ void PrintTo(const Family& family, std::ostream* out) {
 /// Every family with a reference.
 const std::vector<Family>& known_families() {
   static const std::vector<Family> families = {
-      {"llava-1.5", Presence::committed},
-      {"llava-1.5-original", Presence::committed},
+      {"llava-1.5"},
+      {"llava-1.5-original"},
       // The adapter's branches are large beside the base, and are rounded too.
-      {"llava-1.5-lora", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
-      {"llava-1.5-lora-old-names", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
-      {"llava-1.6-vicuna", Presence::committed},
-      {"llava-1.6-mistral", Presence::committed},
-      {"llava-1.6-mistral-original", Presence::committed},
-      {"internvl2-llama", Presence::committed},
-      {"internvl2-qwen2", Presence::committed},
-      {"internvl2-internlm2", Presence::committed},
-      {"internvl2-phi3", Presence::committed},
-      {"internvl2-qk-norm", Presence::committed},
-      {"internvl3-hf", Presence::committed},
+      {"llava-1.5-lora", {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
+      {"llava-1.5-lora-old-names", {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.06}},
+      {"llava-1.6-vicuna"},
+      {"llava-1.6-mistral"},
+      {"llava-1.6-mistral-original"},
+      {"internvl2-llama"},
+      {"internvl2-qwen2"},
+      {"internvl2-internlm2"},
+      {"internvl2-phi3"},
+      {"internvl2-qk-norm"},
+      {"internvl2.5-hf-llama"},
+      {"internvl3-hf"},
       // So are those of Partial LoRA.
-      {"internlm-xcomposer2-vl", Presence::committed, {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.08}},
-      {"text-llama", Presence::committed},
-      {"text-llama-linear", Presence::committed},
-      {"text-llama3", Presence::committed},
-      {"text-mistral-window", Presence::committed},
-      {"text-qwen2", Presence::committed},
-      {"text-internlm2", Presence::committed},
-      {"text-phi3", Presence::committed},
-      {"text-phi3-longrope", Presence::committed},
-      {"text-seed-oss", Presence::committed},
-      {"text-llama-awq", Presence::committed},
-      {"text-llama-gptq", Presence::committed},
-      {"text-llama-gptq-act-order", Presence::committed},
-      {"text-llama-nf4", Presence::committed},
-      {"text-llama-nf4-double", Presence::committed},
+      {"internlm-xcomposer2-vl", {}, {0.002, 0.002, 0.005}, {0.02, 0.02, 0.08}},
+      {"text-llama"},
+      {"text-llama-linear"},
+      {"text-llama-dynamic"},
+      {"text-llama3"},
+      {"text-mistral-window"},
+      {"text-qwen2"},
+      {"text-qwen2-yarn"},
+      {"text-internlm2"},
+      {"text-phi3"},
+      {"text-phi3-longrope"},
+      {"text-seed-oss"},
+      {"text-llama-awq"},
+      {"text-llama-gptq"},
+      {"text-llama-gptq-act-order"},
+      {"text-llama-nf4"},
+      {"text-llama-nf4-double"},
   };
   return families;
 }
 
-/// Those that lie under the root; committed ones are there, or their tests fail.
+/// The committed ones, or those under the root that GALAGO_GOLDENS names: known or of other names.
 std::vector<Family> families_to_test() {
+  if (std::getenv("GALAGO_GOLDENS") == nullptr) return known_families();
   std::vector<Family> families;
-  const bool overridden = std::getenv("GALAGO_GOLDENS") != nullptr;
-  for (const Family& family : known_families()) {
-    const bool must_be = family.presence == Presence::committed && !overridden;
-    if (must_be || std::filesystem::exists(goldens / family.folder)) families.push_back(family);
+  for (const auto& entry : std::filesystem::directory_iterator(goldens)) {
+    if (!std::filesystem::exists(entry.path() / "golden.safetensors")) continue;
+    const std::string folder = entry.path().filename().string();
+    const auto& known = known_families();
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&folder](const Family& family) { return family.folder == folder; });
+    families.push_back(found == known.end() ? Family{folder} : *found);
   }
+  std::sort(families.begin(), families.end(),
+            [](const Family& a, const Family& b) { return a.folder < b.folder; });
   return families;
 }
 
@@ -141,7 +151,7 @@ std::string golden_prompt(const nlohmann::json& golden_case) {
 Request request_of(const nlohmann::json& golden_case) {
   Request request;
   request.form = PromptForm::raw;
-  request.sampling.max_new_tokens = 24;
+  request.sampling.max_new_tokens = n_new_tokens;
   Message message{Role::user, golden_prompt(golden_case), {}};
   for (const auto& image : golden_case.value("images", nlohmann::json::array())) {
     message.images.push_back(load_image(goldens / "images" / image.get<std::string>(),
@@ -161,6 +171,16 @@ void check_case(const Golden& golden, const std::string& name, const Trace& trac
   expect_close(golden, name + ".logits", find(trace, "logits"), tolerance.logits);
 }
 
+/// Tokens of the longest case with its answer: models may have positions for no more.
+std::int64_t longest_sequence(const Golden& golden) {
+  std::size_t longest = 0;
+  for (const auto& golden_case : golden.cases()) {
+    const auto name = golden_case.at("name").get<std::string>();
+    longest = std::max(longest, golden.tensor(name + ".input_ids").integers().size());
+  }
+  return static_cast<std::int64_t>(longest) + n_new_tokens;
+}
+
 EngineOptions options_for(const std::string& folder) {
   EngineOptions options;
   options.model = goldens / folder;
@@ -172,7 +192,7 @@ EngineOptions options_for(const std::string& folder) {
   options.precision = Precision::fp32;
   options.compute = Compute::fp32;
   options.logits = LogitRows::all;
-  options.context = folder.starts_with("text-") ? 512 : 1024;
+  options.context = longest_sequence(Golden(goldens / folder));
   return options;
 }
 
@@ -301,7 +321,7 @@ TEST(Generation, ChatRendersToTheGoldenPromptAndStreamsTheGoldenText) {
       {Role::user,
        "Describe the picture.",
        {load_image(goldens / "images/wide.jpg", {.limits = {}, .exif = ExifOrientation::ignore})}}};
-  request.sampling.max_new_tokens = 24;
+  request.sampling.max_new_tokens = n_new_tokens;
   request.sampling.ignore_end = true;
   std::string streamed;
   const Completion completion = engine.generate(request, [&](std::string_view piece) {
@@ -324,7 +344,7 @@ TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
   request.sampling.ignore_end = true;
   const Completion fresh = engine.generate(request);
   EXPECT_EQ(fresh.cached_tokens, 0);
-  request.reuse = PrefixReuse::previous_request;
+  request.reuse = PrefixReuse::cached;
   const Completion again = engine.generate(request);
   EXPECT_EQ(again.cached_tokens, again.prompt_tokens - 1);
   EXPECT_EQ(again.timing.encode_seconds, 0);
@@ -334,17 +354,6 @@ TEST(Generation, ReusesWhatTwoRequestsShareAndAnswersTheSame) {
   const Completion other = engine.generate(request);
   EXPECT_LT(other.cached_tokens, 8) << "another picture must not be taken for the first";
   EXPECT_GT(other.timing.encode_seconds, 0);
-}
-
-std::string message_of(const std::function<void()>& call, ErrorCode expected) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), expected) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
 }
 
 TEST(Generation, RequestsChooseAmongAdapters) {
@@ -363,7 +372,7 @@ TEST(Generation, RequestsChooseAmongAdapters) {
   EXPECT_EQ(find(engine.trace(request), "generated_ids")->integers,
             integers(golden.tensor("wide.generated_ids")));
   request.adapter = "other";
-  EXPECT_NE(message_of([&] { engine.trace(request); }, ErrorCode::usage).find("llava-1.5-lora"),
+  EXPECT_NE(test::error_of(ErrorCode::usage, [&] { engine.trace(request); }).find("llava-1.5-lora"),
             std::string::npos);
 }
 
@@ -392,13 +401,13 @@ TEST(Generation, PromptsThatCannotBeAreRefusedAndTheEngineGoesOn) {
   Request request;
   request.sampling.max_new_tokens = 2;
   request.messages = {{Role::user, std::string(500, 'x'), {}}};
-  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("context of 40"),
+  EXPECT_NE(test::error_of(ErrorCode::input, [&] { engine.generate(request); }).find("context of 40"),
             std::string::npos);
   request.messages = {{Role::user, "<image> <image>", {load_image(goldens / "images/square.png")}}};
-  message_of([&] { engine.generate(request); }, ErrorCode::input);
+  test::error_of(ErrorCode::input, [&] { engine.generate(request); });
   request.messages = {{Role::user, "Hi", {}}};
   request.sampling.temperature = -1;
-  message_of([&] { engine.generate(request); }, ErrorCode::usage);
+  test::error_of(ErrorCode::usage, [&] { engine.generate(request); });
   request.sampling.temperature = 0;
   EXPECT_NO_THROW(engine.generate(request));
 }
@@ -407,7 +416,7 @@ TEST(Generation, TextModelsRefusePictures) {
   Engine engine(options_for("text-llama"));
   Request request;
   request.messages = {{Role::user, "Hi", {load_image(goldens / "images/square.png")}}};
-  EXPECT_NE(message_of([&] { engine.generate(request); }, ErrorCode::input).find("cannot see"),
+  EXPECT_NE(test::error_of(ErrorCode::input, [&] { engine.generate(request); }).find("cannot see"),
             std::string::npos);
 }
 

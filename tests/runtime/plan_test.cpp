@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "backend/cpu/cpu_backend.h"
 #include "galago/galago.h"
@@ -11,6 +12,7 @@
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
+#include "runtime/shape_model.h"
 
 namespace galago::testing {
 namespace {
@@ -111,6 +113,33 @@ TEST(Tiles, MoreTilesThanABatchCostTheirEmbeddingsOnly) {
   auto expected = few;
   expected[pictures] += embeddings;
   EXPECT_EQ(many, expected);
+}
+
+TEST(Tiles, OneAtATimeTakeNoMoreActivationsThanAPictureOfOneTile) {
+  const auto backend = backend::make_cpu_backend(1);
+  const auto activations_of = [&](const runtime::Blueprint& model, const PictureSize& size) {
+    EngineOptions options;
+    options.tile_batch = 1;
+    options.workload = Workload{"", 1, 16};
+    options.workload->image_sizes = {size};
+    const runtime::Demand demand{0, runtime::largest_picture(model, options.workload)};
+    const runtime::Configuration configuration = runtime::configure(options, model.description, demand);
+    const auto encode = static_cast<std::size_t>(memory::Phase::encode);
+    const memory::Occupancy memory = runtime::rehearse(model, configuration, *backend).memory;
+    return std::pair(configuration.picture.n_tiles,
+                     memory.by_phase[encode][static_cast<std::size_t>(memory::RegionId::activations)]);
+  };
+  const auto wide = activations_of(runtime::model_of_shape("llava-1.6-vicuna-7b"), {1344, 672});
+  const auto alone = activations_of(runtime::model_of_shape("llava-1.5-7b"), {336, 336});
+  EXPECT_EQ(wide.first, 3);
+  EXPECT_EQ(alone.first, 1);
+  EXPECT_EQ(wide.second, alone.second);
+  const runtime::Blueprint internvl = runtime::model_of_shape("internvl2-8b");
+  const auto twelve = activations_of(internvl, {1792, 1344});
+  const auto one = activations_of(internvl, {448, 448});
+  EXPECT_EQ(one.first, 1);
+  EXPECT_EQ(twelve.first, 13) << "and the whole picture";
+  EXPECT_EQ(twelve.second, one.second);
 }
 
 TEST(Tiles, AStatedPictureSizeMakesThePlanSmaller) {
@@ -238,7 +267,7 @@ TEST(StagedTower, AnswersAsAResidentOneDoes) {
   for (const RegionUse& use : staged.memory()) EXPECT_LE(use.high_water, use.planned) << use.name;
 
   // What is cached goes on being used until a picture is to be seen.
-  request.reuse = PrefixReuse::previous_request;
+  request.reuse = PrefixReuse::cached;
   const Completion again = staged.generate(request);
   EXPECT_EQ(again.token_ids, expected);
   EXPECT_GT(again.cached_tokens, 0);

@@ -40,8 +40,15 @@ EngineOptions random_options(Choice& choose, const model::Description& descripti
   EngineOptions options;
   options.precision = static_cast<Precision>(choose.number(0, 5));
   options.tower_precision = static_cast<Precision>(choose.number(0, 5));
+  options.embeddings_precision = static_cast<Precision>(choose.number(0, 5));
+  options.output_precision = description.decoder.tied_embeddings
+                                 ? Precision::automatic
+                                 : static_cast<Precision>(choose.number(0, 5));
   options.kv = static_cast<KvPrecision>(choose.number(0, 4));
   options.context = choose.number(1, 80);
+  options.batch = choose.yes() ? choose.number(2, 6) : 1;
+  options.kv_tokens = choose.yes() ? options.context + choose.number(0, 100) : 0;
+  options.encode_batch = choose.yes() ? choose.number(4, 7) : 0;
   options.prefill_chunk = choose.number(1, 100);
   options.tile_batch = choose.number(0, 5);
   options.tower_placement = choose.yes() ? TowerPlacement::staged : TowerPlacement::resident;
@@ -53,7 +60,11 @@ EngineOptions random_options(Choice& choose, const model::Description& descripti
 
 std::string describe(const EngineOptions& options) {
   return "precisions " + std::to_string(static_cast<int>(options.precision)) + " " +
-         std::to_string(static_cast<int>(options.tower_precision)) + " kv " +
+         std::to_string(static_cast<int>(options.tower_precision)) + " " +
+         std::to_string(static_cast<int>(options.embeddings_precision)) + " " +
+         std::to_string(static_cast<int>(options.output_precision)) + ", batch " +
+         std::to_string(options.batch) + " in " + std::to_string(options.kv_tokens) + " tokens, " +
+         std::to_string(options.encode_batch) + " encoded, kv " +
          std::to_string(static_cast<int>(options.kv)) + ", context " + std::to_string(options.context) +
          ", chunk " + std::to_string(options.prefill_chunk) + ", tiles " +
          std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
@@ -80,10 +91,15 @@ void run_request(Executor& executor) {
     executor.step(backend::Phase::prefill, ids, {0, n, done, pages},
                   configuration.logit_rows > 1 ? n : (last ? 1 : 0));
   }
-  const std::int32_t id = 1;
-  const Matrix logits =
-      executor.step(backend::Phase::decode, {&id, 1}, {0, 1, configuration.context - 1, pages}, 1);
-  EXPECT_TRUE(std::isfinite(logits.row(0)[0]));
+  // Sequences with all their pages shared.
+  const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration.batch), 1);
+  std::vector<backend::SequenceRows> rows;
+  for (std::int64_t i = 0; i < configuration.batch; ++i) {
+    rows.push_back({i, 1, configuration.context - 1, pages});
+  }
+  executor.copy_page(0, pages.back());
+  const Matrix logits = executor.step(backend::Phase::decode, ids, rows, configuration.batch);
+  EXPECT_TRUE(std::isfinite(logits.row(configuration.batch - 1)[0]));
 }
 
 TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
@@ -93,7 +109,7 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
         draw_blueprint(checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / folder)));
   }
   const auto exact = backend::make_cpu_backend(2);
-  const auto rounding = backend::make_cpu_backend(2, backend::QuantisedProducts::int8);
+  const auto rounding = backend::make_cpu_backend(2, backend::Products::rounded);
   Choice choose(20261121);
   for (int i = 0; i < n_configurations && !::testing::Test::HasFailure(); ++i) {
     Blueprint& model = models[static_cast<std::size_t>(choose.number(0, std::ssize(models) - 1))];

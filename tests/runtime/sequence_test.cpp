@@ -20,7 +20,7 @@ std::vector<ContentKey> keys(std::size_t n) {
 TEST(Sequence, TakesPagesAsItGrowsAndGivesThemBack) {
   memory::PagePool pool(4);
   {
-    Sequence sequence(pool, 16, 64);
+    Sequence sequence(pool, 16, 64, {});
     sequence.append(keys(16));
     EXPECT_EQ(pool.n_free(), 3);
     sequence.append(keys(1));
@@ -38,7 +38,7 @@ TEST(Sequence, TakesPagesAsItGrowsAndGivesThemBack) {
 
 TEST(Sequence, FindsTheCommonBeginning) {
   memory::PagePool pool(4);
-  Sequence sequence(pool, 16, 64);
+  Sequence sequence(pool, 16, 64, {});
   sequence.append(keys(10));
   auto other = keys(20);
   EXPECT_EQ(sequence.common_prefix(other), 10);

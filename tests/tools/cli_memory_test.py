@@ -9,6 +9,7 @@ import unittest
 from galago_cli import BINARY, GOLDENS, IMAGES, MODEL, CliTest
 
 MIB = 1 << 20
+SAMPLES = GOLDENS.parent.parent / "models" / "demo" / "samples"
 # Beside the budget a process may have: mappings of the C library and the loader that nobody writes to.
 SPARE_BYTES = 8 * MIB
 SUMMARY = re.compile(r"memory planned ([\d.]+) (\w+) .*process peak ([\d.]+) (\w+)")
@@ -63,6 +64,38 @@ class Contract(CliTest):
                             IMAGES / "wide.jpg")
 
 
+    def test_of_folders_in_rounds_and_batches(self):
+        self.keeps_contract("--tower", "staged", "--encode-batch", "3", "--batch", "2", SAMPLES)
+        self.keeps_contract("--batch", "5", SAMPLES)
+
+
+class Folders(CliTest):
+    """However a folder is worked through, its captions are the same."""
+
+    def captions(self, *arguments, code=0):
+        done = self.galago("caption", "--max-new-tokens", "6", "--threads", "2", "--precision", "fp32", *arguments, code=code)
+        return sorted(done.stdout.decode().splitlines())
+
+    def test_in_rounds_and_batches(self):
+        expected = self.captions(SAMPLES)
+        self.assertGreater(len(expected), 3)
+        for arguments in (("--batch", "3"), ("--tower", "staged"), ("--tower", "staged", "--encode-batch", "1"),
+                          ("--tower", "staged", "--encode-batch", "4", "--batch", "2"),
+                          ("--batch", "4", "--context", "300", "--kv-tokens", "320")):
+            self.assertEqual(self.captions(SAMPLES, *arguments), expected, arguments)
+
+    def test_a_picture_that_cannot_be_read_costs_no_other(self):
+        expected = self.captions(SAMPLES)
+        bad = self.folder / "bad.jpg"
+        bad.write_bytes(b"no picture")
+        for arguments in (("--batch", "3"), ("--tower", "staged", "--encode-batch", "4")):
+            self.assertEqual(self.captions(bad, SAMPLES, bad, *arguments, code=1), expected)
+
+    def test_in_a_tight_budget_are_encoded_several_at_once(self):
+        told = self.fails(4, "after 8 pictures", "plan", "--shape", "llava-1.5-7b", "--memory", "1MiB", "--encode-batch", "8")
+        self.assertIn("bytes too few", told)
+
+
 @unittest.skipIf(SANITIZED, "sanitizers take memory of their own")
 class Budgets(CliTest):
     model = GOLDENS.parent.parent / "models" / "demo"
@@ -90,13 +123,13 @@ class Budgets(CliTest):
             budget = smallest + (ample - smallest) * step // (self.steps - 1)
             code, text, told = self.caption(budget)
             self.assertEqual(code, 0, (budget, told))
-            numbers = re.search(r"decoder (.*?), KV", told)[1]
+            numbers = re.search(r"decoder (.*?), context", told)[1]
             texts.setdefault(numbers, set()).add(text)
             codes.append(numbers)
         self.assertGreater(len(texts), 1, "the sweep met one precision only")
         for numbers, found in texts.items():
             self.assertEqual(len(found), 1, numbers)
-        self.assertEqual(codes[-1], "as stored, tower as stored")
+        self.assertEqual(codes[-1], "as stored, tower as stored, KV fp16")
 
     def test_the_choice_and_the_ladder_are_told(self):
         ample = self.plan()["peak_bytes"]
@@ -107,6 +140,33 @@ class Budgets(CliTest):
         self.assertGreater(len(ladder), 1)
         self.assertTrue(ladder[-1]["fits"])
         self.assertFalse(ladder[0]["fits"])
+
+    def test_a_later_picture_in_a_chat_is_planned_for_or_refused_with_the_numbers(self):
+        width, height = 1000, 800
+        header = b"BM" + (54 + width * height * 3).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
+        header += (40).to_bytes(4, "little") + width.to_bytes(4, "little") + height.to_bytes(4, "little")
+        header += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
+        picture = self.folder / "later.bmp"
+        picture.write_bytes(header + bytes(width * height * 3))
+        lines = f"/image {picture}\nWhat is it?\n"
+        arguments = ("chat", "-m", self.model, "--max-new-tokens", "2", "--context", "512")
+        self.galago(*arguments, stdin=lines)
+        refused = self.galago(*arguments, "--picture-memory", "1MiB", stdin=lines, code=1).stderr.decode()
+        self.assertRegex(refused, r"later.bmp: takes \d+ bytes .* of the 1048576 that were planned")
+        self.galago(*arguments, "--picture-memory", re.search(r"--picture-memory (\d+)", refused)[1], stdin=lines)
+
+    def test_memory_that_others_took_is_refused_in_one_sentence(self):
+        """Less than the plan needs is to be had: whoever notices says so, and the exit code is 4."""
+        peak, codes = self.plan()["peak_bytes"], set()
+        for part in (1, 4, 6, 7, 8, 10):
+            done = subprocess.run(
+                [BINARY, "caption", "-m", self.model, "--max-new-tokens", "6", "--threads", "1", IMAGES / "wide.jpg"],
+                capture_output=True, timeout=300, check=False, preexec_fn=limited(peak * part // 10 - SPARE_BYTES))
+            told = [line for line in done.stderr.decode().splitlines() if "error" in line]
+            self.assertIn(done.returncode, (0, 4), (part, done.stderr))
+            self.assertEqual(len(told), 1 if done.returncode else 0, (part, done.stderr))
+            codes.add(done.returncode)
+        self.assertIn(4, codes)
 
     def test_a_budget_above_the_machine(self):
         self.fails(4, "this machine has", "plan", "-m", self.model, "--memory", "1000TiB")

@@ -124,14 +124,23 @@ class Output(CliTest):
     def test_interrupt_finishes_the_picture_in_work(self):
         for i in range(400):
             shutil.copy(IMAGES / "gray.png", self.pictures / f"more{i}.png")
-        with subprocess.Popen([BINARY, "caption", "-m", MODEL, "--format", "jsonl", "-o", self.out, self.pictures],
-                              stderr=subprocess.PIPE) as process:
+        for arguments in ((), ("--batch", "3"), ("--tower", "staged", "--encode-batch", "4", "--batch", "2")):
+            with self.subTest(arguments):
+                self.interrupt(arguments)
+
+    def interrupt(self, arguments):
+        self.out.unlink(missing_ok=True)
+        with subprocess.Popen([BINARY, "caption", "-m", MODEL, "--max-new-tokens", "64", "--format", "jsonl", "-o",
+                               self.out, *arguments, self.pictures], stderr=subprocess.PIPE) as process:
             while process.poll() is None and not (self.out.exists() and self.out.read_bytes()):
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
-        self.assertTrue(all("caption" in record for record in self.records()))
+        records = self.records()
+        self.assertTrue(records)
+        self.assertTrue(all("caption" in record for record in records))
+        self.assertEqual(len({record["file"] for record in records}), len(records))
 
     def test_pictures_of_an_unknown_kind_are_told(self):
         (self.pictures / "d.webp").write_bytes(b"RIFF\0\0\0\0WEBP")

@@ -37,7 +37,7 @@ class AddAModelFamily(unittest.TestCase):
             self.assertEqual(config[key], int(sizes[option]), key)
         self.assertIn(f"make {folder} ", (ROOT / "tests/goldens/make/committed.sh").read_text(encoding="utf-8"))
         parity = (ROOT / "tests/runtime/parity_test.cpp").read_text(encoding="utf-8")
-        self.assertIn(re.search(r'`(\{"text-seed-oss", [\w:]+\})`', PAGE).group(1), parity)
+        self.assertIn(re.search(r'`(\{"text-seed-oss"\})`', PAGE).group(1), parity)
         self.assertIn("known_families()", parity)
 
     def test_every_key_of_a_description_is_explained(self):

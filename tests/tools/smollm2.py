@@ -35,10 +35,10 @@ class Tensors:
         return self.data[begin:end].view(dtype).reshape(entry["shape"])
 
 
-def trace(galago, model, prompt, n_new, folder, precision):
+def trace(galago, model, prompt, n_new, folder, options):
     prompt_file, out = folder / "prompt.txt", folder / "trace.safetensors"
     prompt_file.write_bytes(prompt)
-    subprocess.run([galago, "trace", "-m", model, "--prompt-file", prompt_file, "--raw", "--precision", precision, "--kv", "fp32",
+    subprocess.run([galago, "trace", "-m", model, "--prompt-file", prompt_file, "--raw", *options,
                     "--max-new-tokens", str(n_new), "--out", out], check=True)
     return Tensors(out)
 
@@ -57,11 +57,12 @@ def perplexity(ids, logits):
 def check(galago, model, references, precision):
     golden = json.loads((references / "golden.json").read_text())
     expected = Tensors(references / "golden.safetensors")
+    options = ("--precision", precision, "--kv", "fp32")
     good = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in golden["cases"]:
-            found = trace(galago, model, case["prompt"].encode(), 24, folder, precision)
+            found = trace(galago, model, case["prompt"].encode(), 24, folder, options)
             logits = expected[case["name"] + ".logits"]
             difference = np.abs(found["logits"][-len(logits):] - logits).max() / np.abs(logits).max()
             clear = case["clear_tokens"]
@@ -72,7 +73,7 @@ def check(galago, model, references, precision):
                   f"{clear} tokens {'equal' if same_text else 'differ'}")
             good = good and same_ids and same_text and difference <= TOLERANCE
         ids = expected["perplexity.input_ids"]
-        found = trace(galago, model, (references / "text.txt").read_bytes(), 1, folder, precision)
+        found = trace(galago, model, (references / "text.txt").read_bytes(), 1, folder, options)
         same_ids = np.array_equal(found["input_ids"][:len(ids)], ids)
         value = perplexity(ids, found["logits"])
         print(f"{precision}: perplexity: ids {'equal' if same_ids else 'differ'}, {value:.4f}, reference {golden['perplexity']:.4f}")

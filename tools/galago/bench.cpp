@@ -117,6 +117,8 @@ void add_run_options(CLI::App& command, BenchOptions& options) {
       ->check(CLI::Range(0, 1000))
       ->type_name("N")
       ->capture_default_str();
+  command.add_flag("--profile", options.profile,
+                   "And one run with every operation timed: time, share, fraction of the ceilings");
   command
       .add_option("--max-spread", options.max_spread,
                   "A stage whose quartiles lie further apart, as a fraction of its median, was disturbed")

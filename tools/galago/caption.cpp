@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -17,6 +19,7 @@
 #include "options.h"
 #include "picture_files.h"
 #include "progress.h"
+#include "reports.h"
 #include "size.h"
 
 namespace galago::cli {
@@ -30,10 +33,12 @@ struct CaptionArguments {
   DecodeOptions decode;
   SamplingOptions sampling;
   OutputOptions output;
+  ReportOptions reports;
 };
 
 struct Counts {
   std::size_t done = 0, failed = 0, skipped = 0;
+  std::int64_t cached_tokens = 0;
   double seconds = 0;
 };
 
@@ -56,26 +61,9 @@ void check_arguments(const CaptionArguments& arguments) {
   }
 }
 
-/// Captions one picture to its end, interrupt or not: work begun is delivered. Throws Error.
-void caption_one(Engine& engine, const CaptionArguments& arguments, const std::string& path,
-                 CaptionOutput& output) {
-  const auto start = Clock::now();
-  output.begin(path);
-  Request request;
-  if (!arguments.system.empty()) request.messages.push_back({Role::system, arguments.system, {}});
-  request.messages.push_back({Role::user, arguments.prompt, {}});
-  request.messages.back().images.push_back(load_image(path, arguments.decode));
-  request.sampling = arguments.sampling;
-  output.announce(path);
-  const Completion completion = engine.generate(request, [&](std::string_view piece) {
-    output.piece(piece);
-    return true;
-  });
-  output.deliver(path, completion, seconds_since(start));
-}
-
 void print_summary(const Engine& engine, const Counts& counts) {
   std::uint64_t reserved = 0, used = 0;
+  spdlog::info("{} prompt tokens were taken from the KV cache", counts.cached_tokens);
   for (const RegionUse& region : engine.memory()) {
     reserved += region.planned;
     used += region.high_water;
@@ -92,39 +80,115 @@ void print_summary(const Engine& engine, const Counts& counts) {
              size_text(peak_resident_bytes()));
 }
 
-void report(const std::string& path, const std::string& sentence, CaptionOutput& output, Counts& counts) {
-  ++counts.failed;
-  output.break_line();
-  spdlog::error("{}", sentence);
-  output.deliver_error(path, sentence);
-}
+/// Feeds the engine with pictures and delivers what comes of them.
+class Captioning {
+ public:
+  Captioning(const CaptionArguments& arguments, const std::vector<PictureFile>& pictures,
+             CaptionOutput& output, Progress& progress)
+      : arguments_(arguments), pictures_(pictures), output_(output), progress_(progress) {}
 
-/// Errors of one picture are told and counted; those of the output or the model end the run.
-Counts caption_all(Engine& engine, const CaptionArguments& arguments,
-                   const std::vector<PictureFile>& pictures, CaptionOutput& output, Progress& progress) {
-  Counts counts;
-  for (const auto& [path, error] : pictures) {
-    if (interrupted()) break;
-    if (output.has(path)) {
-      ++counts.skipped;
-      progress.advance();
-      continue;
-    }
-    try {
-      if (!error.empty()) throw Error(ErrorCode::input, error);
-      const auto start = Clock::now();
-      caption_one(engine, arguments, path, output);
-      counts.seconds += seconds_since(start);
-      ++counts.done;
-    } catch (const Error& failure) {
-      if (failure.code() != ErrorCode::input) throw;
-      progress.clear();
-      report(path, failure.what(), output, counts);
-    }
-    progress.advance();
+  /// Errors of one picture are told and counted; those of the output or the model end the run. After an
+  /// interrupt no picture is begun; work begun is delivered.
+  Counts run(Engine& engine) {
+    const auto start = Clock::now();
+    engine.generate_all([this] { return next(); },
+                        [&](const Outcome& outcome) {
+                          const bool go_on = take(outcome);
+                          tell_live_memory(engine, arguments_.reports);
+                          return go_on;
+                        });
+    counts_.seconds = seconds_since(start);
+    return counts_;
   }
-  return counts;
-}
+
+ private:
+  struct Begun {
+    std::string path;
+    double load_seconds = 0;
+    bool announced = false;
+  };
+
+  /// The next picture that can be loaded.
+  std::optional<Task> next() {
+    while (next_ < pictures_.size() && !interrupted()) {
+      const auto& [path, error] = pictures_[next_++];
+      if (output_.has(path)) {
+        ++counts_.skipped;
+        progress_.advance();
+        continue;
+      }
+      try {
+        if (!error.empty()) throw Error(ErrorCode::input, error);
+        return begin(path);
+      } catch (const Error& failure) {
+        if (failure.code() != ErrorCode::input) throw;
+        report(path, failure.what());
+      }
+    }
+    return std::nullopt;
+  }
+
+  Task begin(const std::string& path) {
+    const auto start = Clock::now();
+    output_.begin(path);
+    Task task;
+    Request& request = task.request;
+    if (!arguments_.system.empty()) request.messages.push_back({Role::system, arguments_.system, {}});
+    request.messages.push_back({Role::user, arguments_.prompt, {}});
+    request.messages.back().images.push_back(load_image(path, arguments_.decode));
+    request.sampling = arguments_.sampling;
+    request.reuse = PrefixReuse::cached;
+    const std::size_t index = begun_.size();
+    begun_.push_back({path, seconds_since(start)});
+    if (output_.streams()) {
+      task.on_text = [this, index](std::string_view piece) {
+        announce(begun_[index]);
+        output_.piece(piece);
+        return true;
+      };
+    }
+    return task;
+  }
+
+  void announce(Begun& begun) {
+    if (!begun.announced) output_.announce(begun.path);
+    begun.announced = true;
+  }
+
+  bool take(const Outcome& outcome) {
+    Begun& begun = begun_[outcome.task];
+    if (outcome.error) {
+      report(begun.path, outcome.error->what());
+    } else {
+      announce(begun);
+      const Timing& timing = outcome.completion->timing;
+      output_.deliver(begun.path, *outcome.completion,
+                      begun.load_seconds + timing.preprocess_seconds + timing.encode_seconds +
+                          timing.prefill_seconds + timing.decode_seconds);
+      counts_.cached_tokens += outcome.completion->cached_tokens;
+      ++counts_.done;
+      progress_.advance();
+    }
+    return !interrupted();
+  }
+
+  void report(const std::string& path, const std::string& sentence) {
+    progress_.clear();
+    ++counts_.failed;
+    output_.break_line();
+    spdlog::error("{}", sentence);
+    output_.deliver_error(path, sentence);
+    progress_.advance();
+  }
+
+  const CaptionArguments& arguments_;
+  const std::vector<PictureFile>& pictures_;
+  CaptionOutput& output_;
+  Progress& progress_;
+  std::size_t next_ = 0;
+  std::vector<Begun> begun_;  // by the number of their task
+  Counts counts_;
+};
 
 int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   check_arguments(arguments);
@@ -132,26 +196,30 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   EngineOptions options = arguments.engine;
   options.workload = Workload{arguments.prompt, 1, arguments.sampling.max_new_tokens};
   options.workload->system = arguments.system;
+  options.workload->n_requests = static_cast<std::int64_t>(pictures.size());
   for (const PictureFile& picture : pictures) {
     const auto needs = picture_needs(picture.path, arguments.decode);
-    if (needs) options.workload->picture_bytes = std::max(options.workload->picture_bytes, needs->bytes);
+    if (needs) options.picture_bytes = std::max(options.picture_bytes, needs->bytes);
   }
-  Engine engine(options);
-  tell_notice(engine.plan());
-  tell_choice(engine.plan());
+  std::optional<Engine> engine(std::in_place, options);
+  tell_notice(engine->plan());
+  tell_choice(engine->plan());
+  begin_reports(*engine, arguments.reports);
 
   OutputOptions form = arguments.output;
   form.name_files = pictures.size() > 1 || pictures.front().path != arguments.inputs.front();
+  form.one_at_a_time = arguments.engine.batch == 1;
   CaptionOutput output(form);
   catch_interrupts();
   const bool bar = !settings.quiet && isatty(STDERR_FILENO) != 0 && !output.streams();
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    counts = caption_all(engine, arguments, pictures, output, progress);
+    counts = Captioning(arguments, pictures, output, progress).run(*engine);
   }
   output.close();
-  if (!settings.quiet) print_summary(engine, counts);
+  if (!settings.quiet) print_summary(*engine, counts);
+  finish_reports(engine, options, arguments.reports);
   if (interrupted()) return exit_interrupted;
   return counts.failed == 0 ? exit_done : exit_some_failed;
 }
@@ -184,9 +252,11 @@ void add_caption(CLI::App& app, const Settings& settings, Run& run) {
   command->add_flag("--resume", arguments->output.resume, "Skip pictures that the output already has");
   command->add_flag("--overwrite", arguments->output.overwrite, "Replace sidecars that are there");
   add_engine_options(*command, arguments->engine);
+  add_batch_options(*command, arguments->engine);
   add_picture_options(*command, arguments->decode);
   add_sampling_options(*command, arguments->sampling);
   add_max_new_tokens(*command, arguments->sampling);
+  add_report_options(*command, arguments->reports);
   command->callback(
       [&run, &settings, arguments] { run = [&, arguments] { return run_caption(*arguments, settings); }; });
 }

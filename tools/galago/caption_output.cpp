@@ -54,7 +54,7 @@ CaptionOutput::CaptionOutput(const OutputOptions& options) : options_(options) {
   } else {
     file_ = std::make_unique<OutputFile>(options_.file, OutputFile::Open::replace);
   }
-  streams_ = options_.format == Format::text && file_->is_terminal();
+  streams_ = options_.format == Format::text && file_->is_terminal() && options_.one_at_a_time;
   if (options_.format == Format::csv && done_.empty()) file_->write(csv_header);
 }
 

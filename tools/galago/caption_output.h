@@ -16,8 +16,9 @@ struct OutputOptions {
   Format format = Format::text;
   std::string file;  ///< empty: stdout
   bool resume = false;
-  bool overwrite = false;   ///< sidecars that are there already
-  bool name_files = false;  ///< text: each line begins with the picture's path
+  bool overwrite = false;     ///< sidecars that are there already
+  bool name_files = false;    ///< text: each line begins with the picture's path
+  bool one_at_a_time = true;  ///< no two captions grow at once
 };
 
 /// Opens the output before any work, so that a wrong -o costs nothing. Every record is written when it is

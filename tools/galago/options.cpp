@@ -86,7 +86,11 @@ const std::vector<std::pair<std::string, Precision>>& precision_words() {
 
 void add_storage_options(CLI::App& command, EngineOptions& options) {
   add_choice(command, "--tower-precision", options.tower_precision, precision_words(),
-             "Weights of the vision tower");
+             "Weights of the vision tower; auto: like --precision");
+  add_choice(command, "--embeddings-precision", options.embeddings_precision, precision_words(),
+             "Token embeddings; auto: like --precision, in int8 where that is int4");
+  add_choice(command, "--output-precision", options.output_precision, precision_words(),
+             "The output layer; auto likewise");
   add_choice<Compute>(command, "--compute", options.compute,
                       {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
                       "Products with weights of 4 bits: auto rounds activations to int8, fp32 is exact");
@@ -158,6 +162,25 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->check(CLI::Range(1, 256))
       ->type_name("N");
   command.add_option("--threads", options.threads, "Default: one a core")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+}
+
+void add_batch_options(CLI::App& command, EngineOptions& options) {
+  command.add_option("--batch", options.batch, "Pictures that are answered at once, in joint steps")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--kv-tokens", options.kv_tokens,
+          "Tokens of keys and values for all pictures at once; default: the context, for each of --batch")
+      ->check(CLI::Range(1, 1 << 30))
+      ->type_name("N");
+  command
+      .add_option(
+          "--encode-batch", options.encode_batch,
+          "Pictures that are encoded before a staged tower leaves; default: up to 16, as --memory allows")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
 }

@@ -42,6 +42,9 @@ void tell_choice(const Plan& plan);
 /// How the model is loaded: precision, memory, context, device, threads, chat format.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
+/// --batch, --kv-tokens, --encode-batch: for many requests.
+void add_batch_options(CLI::App& command, EngineOptions& options);
+
 /// --exif, --max-pixels.
 void add_picture_options(CLI::App& command, DecodeOptions& options);
 

@@ -18,6 +18,7 @@ struct PlanArguments {
   bool json = false;
   bool explain = false;
   bool what_if = false;
+  bool pareto = false;
 };
 
 int run_plan(PlanArguments& arguments) {
@@ -27,6 +28,11 @@ int run_plan(PlanArguments& arguments) {
     return exit_done;
   }
   arguments.engine.workload = arguments.workload;
+  if (arguments.pareto) {
+    const std::vector<ParetoRow> rows = plan_pareto(arguments.engine);
+    OutputFile().write(arguments.json ? to_json(rows) : to_text(rows));
+    return exit_done;
+  }
   const Plan plan = plan_model(arguments.engine);
   tell_notice(plan);
   std::string text = arguments.json ? to_json(plan) : to_text(plan);
@@ -43,6 +49,7 @@ void add_plan(CLI::App& app, Run& run) {
   const auto arguments = std::make_shared<PlanArguments>();
   add_model_option(*command, arguments->engine);
   add_engine_options(*command, arguments->engine);
+  add_batch_options(*command, arguments->engine);
   command->add_option("-p,--prompt", arguments->workload.prompt, "Plan for this prompt")
       ->capture_default_str();
   command
@@ -67,8 +74,14 @@ void add_plan(CLI::App& app, Run& run) {
       ->type_name("N")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "As one JSON object (docs/plan.md)");
-  command->add_flag("--what-if", arguments->what_if,
-                    "A table over precisions, picture sizes and contexts: memory, speed, what fits");
+  CLI::Option* what_if =
+      command->add_flag("--what-if", arguments->what_if,
+                        "A table over precisions, picture sizes and contexts: memory, speed, what fits");
+  command
+      ->add_flag("--pareto", arguments->pareto,
+                 "The choices worth having for --memory, or for what is free: none beats another in quality, "
+                 "memory and time at once")
+      ->excludes(what_if);
   command
       ->add_flag("--explain", arguments->explain,
                  "All that was tried for --memory, from the best quality downwards")

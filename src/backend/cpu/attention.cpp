@@ -12,36 +12,12 @@ std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group) {
   return std::min(n_rows, std::max<std::int64_t>(1, kernels::max_queries / group));
 }
 
-/// The sum over rows: the query at position p sees p + 1 positions, or as many as the window has.
-double positions_seen(const SequenceRows& rows, std::int64_t window) {
-  const auto sum_to = [](std::int64_t n) { return static_cast<double>(n) * static_cast<double>(n + 1) / 2; };
-  const std::int64_t end = rows.first_position + rows.n_rows;
-  if (window == 0 || end <= window) return sum_to(end) - sum_to(rows.first_position);
-  const std::int64_t growing_end = std::max(window, rows.first_position);
-  return sum_to(growing_end) - sum_to(rows.first_position) +
-         static_cast<double>(end - growing_end) * static_cast<double>(window);
-}
-
-Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
-                 const Heads& heads) {
-  Cost cost{0, bytes_of(q), bytes_of(q)};
-  for (const SequenceRows& rows : sequences) {
-    const double seen = positions_seen(rows, heads.window);
-    cost.flops += 4.0 * seen * static_cast<double>(heads.n_heads * heads.head_size);
-    const std::int64_t last = rows.first_position + rows.n_rows;
-    const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
-    cost.bytes_read += 2 * static_cast<Bytes>(positions * heads.n_kv_heads) * pages.row_bytes(heads);
-  }
-  return cost;
-}
-
 }  // namespace
 
 void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
                            std::span<const SequenceRows> sequences, const Heads& heads,
                            const LayerPages& pages) {
-  const Bytes stored = 2 * static_cast<Bytes>(k.rows * heads.n_kv_heads) * pages.row_bytes(heads);
-  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), stored}, [&] {
+  exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
     for (const SequenceRows& rows : sequences) {
       for_rows(rows.n_rows, [&](std::int64_t first, std::int64_t count) {
         for (std::int64_t i = first; i < first + count; ++i) store_token(k, v, rows, i, heads, pages);
@@ -78,14 +54,11 @@ void CpuBackend::store_row(const float* from, std::int64_t n, const WeightFormat
 
 void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                              std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) {
-  const double pairs = static_cast<double>(q.rows * tokens_per_tile);
-  const Cost cost{4.0 * pairs * static_cast<double>(heads.n_heads * heads.head_size),
-                  bytes_of(q) + bytes_of(k) + bytes_of(v), bytes_of(out)};
   const std::int64_t query_rows = rows_of_work(tokens_per_tile, 1);
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   const std::int64_t n_scratch = kernels::attention_scratch_floats(query_rows, heads.head_size, false);
   float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
-  exec.queue.submit(Op::attend_tile, cost, [&] {
+  exec.queue.submit(Op::attend_tile, costs::attend_tile(q, tokens_per_tile, heads, k), [&] {
     const std::int64_t n_tiles = q.rows / tokens_per_tile;
     const std::int64_t n_blocks = ceil_div(tokens_per_tile, query_rows);
     pool_.parallel_for(n_tiles * heads.n_heads * n_blocks, [&](std::int64_t item, int thread) {
@@ -125,7 +98,7 @@ void CpuBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const 
   }
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
-  exec.queue.submit(Op::attend_pages, attend_cost(q, sequences, pages, heads), [&] {
+  exec.queue.submit(Op::attend_pages, costs::attend_pages(q, sequences, pages, heads), [&] {
     for (const SequenceRows& rows : sequences) {
       const std::int64_t query_rows = rows_of_work(rows.n_rows, group);
       const std::int64_t n_blocks = ceil_div(rows.n_rows, query_rows);

@@ -8,7 +8,7 @@
 
 namespace galago::backend {
 
-CpuBackend::CpuBackend(int n_threads, QuantisedProducts products)
+CpuBackend::CpuBackend(int n_threads, Products products)
     : kernels_(choose_kernels()), products_(products), pool_(n_threads > 0 ? n_threads : usable_cores()) {}
 
 std::string CpuBackend::name() const {
@@ -19,7 +19,7 @@ std::string CpuBackend::description() const {
   return fmt::format("{}, {} thread{}", kernels_.name, pool_.n_threads(), pool_.n_threads() == 1 ? "" : "s");
 }
 
-std::unique_ptr<Backend> make_cpu_backend(int n_threads, QuantisedProducts products) {
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, Products products) {
   return std::make_unique<CpuBackend>(n_threads, products);
 }
 

@@ -7,16 +7,17 @@
 
 namespace galago::backend {
 
-/// What products with weights of 4 bits compute in. Other weights: always FP32.
-enum class QuantisedProducts {
-  fp32,  ///< weights are widened: exact to rounding
-  int8,  ///< activations are rounded to int8 in groups of 32: several times faster
+/// What products compute in.
+enum class Products {
+  exact,    ///< FP32: weights are widened, exact to rounding
+  rounded,  ///< activations are rounded first where that is several times faster: to int8 (in groups of 32)
+            ///< for quants of 4 bits, and with VNNI of 8; to BF16 for 16-bit weights where the machine
+            ///< multiplies it
 };
 
 /// `n_threads` 0: one per usable core. The instruction set is the widest that the machine has, or what the
-/// environment variable GALAGO_ISA names (portable, avx2, avx512). Throws Error{usage} for one that the
-/// machine lacks.
-std::unique_ptr<Backend> make_cpu_backend(int n_threads,
-                                          QuantisedProducts products = QuantisedProducts::fp32);
+/// environment variable GALAGO_ISA names (portable, avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16). Throws
+/// Error{usage} for one that the machine lacks.
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, Products products = Products::exact);
 
 }  // namespace galago::backend

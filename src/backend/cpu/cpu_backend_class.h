@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/kernel_formats.h"
+#include "backend/op_costs.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 
@@ -14,7 +15,7 @@ namespace galago::backend {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int n_threads, QuantisedProducts products);
+  CpuBackend(int n_threads, Products products);
 
   std::string name() const override;
   std::string description() const override;
@@ -51,6 +52,10 @@ class CpuBackend final : public Backend {
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
+  /// Whether the product's activations are rounded first.
+  bool rounds_to_int8(const kernels::Linear& op) const;
+  bool rounds_to_bf16(const kernels::Linear& op) const;
+  void round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const;
   /// Scratch for m rows of k in int8, to be multiplied with such weights.
   kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::GroupedRows& weights, std::int64_t m,
                                    std::int64_t k) const;
@@ -75,21 +80,8 @@ class CpuBackend final : public Backend {
   }
 
   const kernels::KernelTable& kernels_;
-  const QuantisedProducts products_;
+  const Products products_;
   ThreadPool pool_;
 };
-
-/// The values of a weight that is kept in FP32; null in plan mode.
-inline const float* floats(const Weight& weight) {
-  return static_cast<const float*>(weight.data);
-}
-
-inline Bytes bytes_of(const Matrix& matrix) {
-  return static_cast<Bytes>(matrix.rows * matrix.cols) * sizeof(float);
-}
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 }  // namespace galago::backend

@@ -32,8 +32,7 @@ void unfold_patch_row(const float* pixels, const PatchGrid& grid, std::int64_t t
 
 void CpuBackend::unfold_patches(Execution& exec, const float* pixels, const PatchGrid& grid,
                                 const Matrix& y) {
-  const Cost cost{0, bytes_of(y), bytes_of(y)};
-  exec.queue.submit(Op::unfold_patches, cost, [&] {
+  exec.queue.submit(Op::unfold_patches, costs::move(y, y), [&] {
     pool_.parallel_for(grid.n_tiles * grid.side(), [&](std::int64_t item, int) {
       unfold_patch_row(pixels, grid, item / grid.side(), item % grid.side(), y);
     });
@@ -42,8 +41,7 @@ void CpuBackend::unfold_patches(Execution& exec, const float* pixels, const Patc
 
 void CpuBackend::tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
                              const Weight& positions, const Matrix& y) {
-  const Cost cost{static_cast<double>(y.rows * y.cols),
-                  bytes_of(patches) + class_embedding.bytes() + positions.bytes(), bytes_of(y)};
+  const Cost cost = costs::tower_embed(patches, class_embedding, positions, y);
   exec.queue.submit(Op::tower_embed, cost, [&] {
     const std::int64_t tokens = positions.rows();
     for (std::int64_t row = 0; row < y.rows; ++row) {
@@ -64,8 +62,7 @@ void CpuBackend::embed_row(const Weight& table, std::int64_t row, float* to) con
 }
 
 void CpuBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) {
-  const Cost cost{0, bytes_of(patches), bytes_of(y)};
-  exec.queue.submit(Op::pixel_shuffle, cost, [&] {
+  exec.queue.submit(Op::pixel_shuffle, costs::move(patches, y), [&] {
     const std::int64_t squares = std::llround(std::sqrt(static_cast<double>(y.rows)));  // a side
     pool_.parallel_for(y.rows, [&](std::int64_t token, int) {
       const std::int64_t line = token / squares * factor;
@@ -80,8 +77,7 @@ void CpuBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int6
 
 void CpuBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
                              const Matrix& image_embeddings, const Matrix& y) {
-  const Cost cost{0, bytes_of(y), bytes_of(y)};
-  exec.queue.submit(Op::token_embed, cost, [&] {
+  exec.queue.submit(Op::token_embed, costs::move(y, y), [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       float* to = y.row(static_cast<std::int64_t>(i));
       if (ids[i] < 0) {

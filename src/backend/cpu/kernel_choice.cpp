@@ -14,8 +14,14 @@ std::vector<const kernels::KernelTable*> find_runnable() {
   std::vector<const kernels::KernelTable*> tables{&kernels::portable::table()};
 #if defined(GALAGO_X86_KERNELS)
   const CpuFeatures& features = cpu_features();
-  if (features.avx2_fma_f16c) tables.push_back(&kernels::avx2::table());
-  if (features.avx512 && features.avx2_fma_f16c) tables.push_back(&kernels::avx512::table());
+  if (!features.avx2_fma_f16c) return tables;
+  tables.push_back(&kernels::avx2::table());
+  if (features.avx_vnni) tables.push_back(&kernels::avx_vnni::table());
+  if (!features.avx512) return tables;
+  tables.push_back(&kernels::avx512::table());
+  if (!features.avx512_vnni) return tables;
+  tables.push_back(&kernels::avx512_vnni::table());
+  if (features.avx512_bf16) tables.push_back(&kernels::avx512_bf16::table());
 #endif
   return tables;
 }

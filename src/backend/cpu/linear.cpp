@@ -2,47 +2,18 @@
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
+
 void CpuBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                         const Matrix& y) {
-  Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};
-  if (epilogue.residual.rows > 0) cost.bytes_read += bytes_of(epilogue.residual);
-  const kernels::Linear op{.x = x.data,
-                           .x_stride = x.stride,
-                           .w = w.data,
-                           .up = nullptr,
-                           .element = element_of(w.format.dtype()),
-                           .m = x.rows,
-                           .n = y.cols,
-                           .k = x.cols,
-                           .bias = floats(epilogue.bias),
-                           .activation = activation_of(epilogue.activation),
-                           .residual = epilogue.residual.rows > 0 ? epilogue.residual.data : nullptr,
-                           .residual_stride = epilogue.residual.stride,
-                           .y = y.data,
-                           .y_stride = y.stride};
-  submit_linear(exec, Op::linear, cost, op, w);
+  kernels::Linear op = product_of(x, w, y);
+  set_epilogue(op, epilogue);
+  submit_linear(exec, Op::linear, costs::linear(x, w, epilogue, y), op, w);
 }
 
 void CpuBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
                               const Matrix& y) {
-  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + gate_up.bytes(),
-                  bytes_of(y)};
-  const std::byte* gate = static_cast<const std::byte*>(gate_up.data);
-  const kernels::Linear op{.x = x.data,
-                           .x_stride = x.stride,
-                           .w = gate,
-                           .up = gate == nullptr ? nullptr : gate + gate_up.bytes() / 2,
-                           .element = element_of(gate_up.format.dtype()),
-                           .m = x.rows,
-                           .n = y.cols,
-                           .k = x.cols,
-                           .bias = nullptr,
-                           .activation = activation_of(activation),
-                           .residual = nullptr,
-                           .residual_stride = 0,
-                           .y = y.data,
-                           .y_stride = y.stride};
-  submit_linear(exec, Op::gated_linear, cost, op, gate_up);
+  submit_linear(exec, Op::gated_linear, costs::gated_linear(x, gate_up, y),
+                gated_product_of(x, gate_up, activation, y), gate_up);
 }
 
 void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op,
@@ -56,11 +27,16 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
   kernels::Int8Rows int8{};
-  // Weights of 8 bits are chosen for their accuracy, which rounding activations would cost.
-  if (op.grouped != nullptr && products_ == QuantisedProducts::int8 && grouped.bits == 4 &&
-      kernels::multiplies_int8(grouped)) {
+  if (rounds_to_int8(op)) {
     int8 = take_int8_rows(exec, grouped, op.m, op.k);
     op.int8 = &int8;
+    kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
+  }
+  kernels::Bf16Rows bf16{};
+  if (rounds_to_bf16(op)) {
+    bf16.stride = op.k + op.k % 2;
+    bf16.values = exec.arena.array<std::uint16_t>(memory::RegionId::activations, op.m * bf16.stride);
+    op.bf16 = &bf16;
   }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
@@ -75,6 +51,9 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
         for_rows(op.m, quantise);
       }
     }
+    if (op.bf16 != nullptr) {
+      for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
+    }
     const std::int64_t grain = column_grain(op.n);
     pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
       const std::int64_t first = item * grain;
@@ -82,6 +61,26 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
                       scratch + thread * kernels::linear_scratch_floats);
     });
   });
+}
+
+bool CpuBackend::rounds_to_int8(const kernels::Linear& op) const {
+  if (op.grouped == nullptr || products_ == Products::exact) return false;
+  // Weights of 8 bits are chosen for their accuracy: activations are rounded beside them only where that
+  // gains much.
+  return kernels::multiplies_int8(*op.grouped) && (op.grouped->bits == 4 || kernels_.gains_from_int8);
+}
+
+bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
+  return op.grouped == nullptr && products_ != Products::exact && kernels_.multiplies_bf16 &&
+         op.element != kernels::Element::f32 && op.m > kernels::linear_few_rows;
+}
+
+void CpuBackend::round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const {
+  for (std::int64_t row = first; row < first + count; ++row) {
+    std::uint16_t* to = op.bf16->values + row * op.bf16->stride;
+    kernels_.narrow(op.x + row * op.x_stride, to, kernels::Element::bf16, op.k);
+    if (op.k % 2 != 0) to[op.k] = 0;
+  }
 }
 
 kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::GroupedRows& weights,
@@ -96,7 +95,6 @@ kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Gro
   return rows;
 }
 
-/// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
 std::int64_t CpuBackend::column_grain(std::int64_t n) const {
   const std::int64_t pieces = 4 * pool_.n_threads();
   return std::max<std::int64_t>(1, ceil_div(ceil_div(n, pieces), kernels::linear_column_grain)) *

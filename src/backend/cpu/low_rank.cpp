@@ -6,8 +6,7 @@ namespace galago::backend {
 void CpuBackend::add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors, const Matrix& scratch,
                               const Matrix& y) {
   linear(exec, x, factors.a, {}, scratch);
-  const Cost cost{static_cast<double>(scratch.rows * scratch.cols), bytes_of(scratch), bytes_of(scratch)};
-  exec.queue.submit(Op::linear, cost, [&] {
+  exec.queue.submit(Op::linear, costs::scale(scratch), [&] {
     for (std::int64_t row = 0; row < scratch.rows; ++row) {
       for (std::int64_t i = 0; i < scratch.cols; ++i) scratch.row(row)[i] *= factors.scale;
     }
@@ -16,8 +15,7 @@ void CpuBackend::add_low_rank(Execution& exec, const Matrix& x, const LowRank& f
 }
 
 void CpuBackend::gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) {
-  const Cost cost{8.0 * static_cast<double>(y.rows * y.cols), bytes_of(x), bytes_of(y)};
-  exec.queue.submit(Op::gated_linear, cost, [&] {
+  exec.queue.submit(Op::gated_linear, costs::gate(x, y), [&] {
     for_rows(y.rows, [&](std::int64_t first, std::int64_t count) {
       for (std::int64_t row = first; row < first + count; ++row) {
         kernels_.gate(x.row(row), x.row(row) + y.cols, activation_of(activation), y.row(row), y.cols);

@@ -9,29 +9,6 @@ namespace {
 
 using memory::RegionId;
 
-/// The sum over rows: the query at position p sees p + 1 positions, or as many as the window has.
-double positions_seen(const SequenceRows& rows, std::int64_t window) {
-  double seen = 0;
-  for (std::int64_t position = rows.first_position; position < rows.first_position + rows.n_rows;
-       ++position) {
-    seen += static_cast<double>(window == 0 ? position + 1 : std::min(position + 1, window));
-  }
-  return seen;
-}
-
-Cost attend_cost(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
-                 const Heads& heads) {
-  Cost cost{0, bytes_of(q), bytes_of(q)};
-  for (const SequenceRows& rows : sequences) {
-    cost.flops +=
-        4.0 * positions_seen(rows, heads.window) * static_cast<double>(heads.n_heads * heads.head_size);
-    const std::int64_t last = rows.first_position + rows.n_rows;
-    const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
-    cost.bytes_read += 2 * static_cast<Bytes>(positions * heads.n_kv_heads) * pages.row_bytes(heads);
-  }
-  return cost;
-}
-
 void check_head_size(const Heads& heads) {
   if (heads.head_size > kernels_of_device::max_attend_head_size) {
     fail(ErrorCode::model, "heads of {} elements, the CUDA kernels take up to {}; choose --device cpu",
@@ -72,8 +49,7 @@ void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
   check_pages(pages, heads);
-  const Bytes stored = static_cast<Bytes>(k.rows * heads.n_kv_heads) * pages.row_bytes(heads);
-  exec.queue.submit(Op::append_kv, {0, bytes_of(k) + bytes_of(v), 2 * stored}, [&] {
+  exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
     for (const SequenceRows& rows : sequences) {
       device_.check(kernels_of_device::append_kv(
                         device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
@@ -87,10 +63,7 @@ void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
 void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                               std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) {
   check_head_size(heads);
-  const double pairs = static_cast<double>(q.rows * tokens_per_tile);
-  const Cost cost{4.0 * pairs * static_cast<double>(heads.n_heads * heads.head_size),
-                  bytes_of(q) + bytes_of(k) + bytes_of(v), bytes_of(out)};
-  exec.queue.submit(Op::attend_tile, cost, [&] {
+  exec.queue.submit(Op::attend_tile, costs::attend_tile(q, tokens_per_tile, heads, k), [&] {
     const kernels_of_device::Attend op{.q = rows_of(q),
                                        .out = rows_of(out),
                                        .k = k.data,
@@ -129,7 +102,7 @@ void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const
     float* const partials = exec.arena.array<float>(
         RegionId::activations,
         kernels_of_device::decode_partial_floats(rows.n_rows, heads.n_heads, heads.head_size, n_shares));
-    exec.queue.submit(Op::attend_pages, attend_cost(q, {&rows, 1}, pages, heads), [&] {
+    exec.queue.submit(Op::attend_pages, costs::attend_pages(q, {&rows, 1}, pages, heads), [&] {
       const kernels_of_device::Attend op{.q = rows_of(q.slice_rows(rows.first_row, rows.n_rows)),
                                          .out = rows_of(out.slice_rows(rows.first_row, rows.n_rows)),
                                          .k = nullptr,

@@ -8,6 +8,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/device.h"
 #include "backend/kernel_formats.h"
+#include "backend/op_costs.h"
 #include "kernels/cuda/kernels.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
@@ -83,19 +84,6 @@ class CudaBackend final : public Backend {
 
 inline kernels_of_device::Rows rows_of(const Matrix& matrix) {
   return {matrix.data, matrix.rows, matrix.cols, matrix.stride};
-}
-
-/// The values of a weight that is kept in FP32; null in plan mode.
-inline const float* floats(const Weight& weight) {
-  return static_cast<const float*>(weight.data);
-}
-
-inline Bytes bytes_of(const Matrix& matrix) {
-  return static_cast<Bytes>(matrix.rows * matrix.cols) * sizeof(float);
-}
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
 }
 
 }  // namespace galago::backend::GALAGO_DEVICE_SPACE

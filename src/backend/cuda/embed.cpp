@@ -12,7 +12,7 @@ void CudaBackend::unfold_patches(Execution& exec, const float* pixels, const Pat
   const std::int64_t n_values = grid.n_tiles * grid.channels * grid.image_size * grid.image_size;
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   float* const on_device = exec.arena.array<float>(RegionId::activations, n_values);
-  exec.queue.submit(Op::unfold_patches, {0, bytes_of(y), bytes_of(y)}, [&] {
+  exec.queue.submit(Op::unfold_patches, costs::move(y, y), [&] {
     device_.upload(reinterpret_cast<std::byte*>(on_device),
                    std::as_bytes(std::span(pixels, static_cast<std::size_t>(n_values))));
     device_.check(kernels_of_device::unfold_patches(
@@ -24,8 +24,7 @@ void CudaBackend::unfold_patches(Execution& exec, const float* pixels, const Pat
 
 void CudaBackend::tower_embed(Execution& exec, const Matrix& patches, const Weight& class_embedding,
                               const Weight& positions, const Matrix& y) {
-  const Cost cost{static_cast<double>(y.rows * y.cols),
-                  bytes_of(patches) + class_embedding.bytes() + positions.bytes(), bytes_of(y)};
+  const Cost cost = costs::tower_embed(patches, class_embedding, positions, y);
   exec.queue.submit(Op::tower_embed, cost, [&] {
     device_.check(kernels_of_device::tower_embed(device_.stream(), rows_of(patches), floats(class_embedding),
                                                  floats(positions), positions.rows(), rows_of(y)),
@@ -35,7 +34,7 @@ void CudaBackend::tower_embed(Execution& exec, const Matrix& patches, const Weig
 
 void CudaBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor,
                                 const Matrix& y) {
-  exec.queue.submit(Op::pixel_shuffle, {0, bytes_of(patches), bytes_of(y)}, [&] {
+  exec.queue.submit(Op::pixel_shuffle, costs::move(patches, y), [&] {
     const std::int64_t squares = std::llround(std::sqrt(static_cast<double>(y.rows)));  // a side
     device_.check(
         kernels_of_device::pixel_shuffle(device_.stream(), rows_of(patches), factor, squares, rows_of(y)),
@@ -48,7 +47,7 @@ void CudaBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   auto* const on_device =
       exec.arena.array<std::int32_t>(RegionId::activations, static_cast<std::int64_t>(ids.size()));
-  exec.queue.submit(Op::token_embed, {0, bytes_of(y), bytes_of(y)}, [&] {
+  exec.queue.submit(Op::token_embed, costs::move(y, y), [&] {
     device_.upload(reinterpret_cast<std::byte*>(on_device), std::as_bytes(ids));
     kernels::GroupedRows grouped{};
     const bool is_grouped = table.format.is_grouped();

@@ -19,24 +19,18 @@ const std::byte* row_at(const Weight& w, std::int64_t row) {
 }
 
 /// `grouped` is where the weights' format is put, if they have one.
+void set_grouped(kernels::Linear& op, const Weight& w, kernels::GroupedRows& grouped) {
+  if (!w.format.is_grouped()) return;
+  grouped = backend::rows_of(w.format.grouped(), w.cols());
+  op.grouped = &grouped;
+}
+
 kernels::Linear linear_op(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y,
                           kernels::GroupedRows& grouped) {
-  if (w.format.is_grouped()) grouped = backend::rows_of(w.format.grouped(), w.cols());
-  return {.x = x.data,
-          .x_stride = x.stride,
-          .w = w.data,
-          .up = nullptr,
-          .element = element_of(w.format.dtype()),
-          .m = x.rows,
-          .n = y.cols,
-          .k = x.cols,
-          .bias = floats(epilogue.bias),
-          .activation = activation_of(epilogue.activation),
-          .residual = epilogue.residual.rows > 0 ? epilogue.residual.data : nullptr,
-          .residual_stride = epilogue.residual.stride,
-          .y = y.data,
-          .y_stride = y.stride,
-          .grouped = w.format.is_grouped() ? &grouped : nullptr};
+  kernels::Linear op = product_of(x, w, y);
+  set_epilogue(op, epilogue);
+  set_grouped(op, w, grouped);
+  return op;
 }
 
 bool is_wide(const Weight& w) {
@@ -126,13 +120,11 @@ void CudaBackend::multiply_few(const Matrix& x, const Weight& w, const Epilogue&
 
 void CudaBackend::linear(Execution& exec, const Matrix& x, const Weight& w, const Epilogue& epilogue,
                          const Matrix& y) {
-  Cost cost{2.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + w.bytes(), bytes_of(y)};
   const bool has_residual = epilogue.residual.rows > 0;
-  if (has_residual) cost.bytes_read += bytes_of(epilogue.residual);
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const ProductScratch scratch = product_scratch(exec, w, 0);
   if (x.rows == 0) return;
-  exec.queue.submit(Op::linear, cost, [&] {
+  exec.queue.submit(Op::linear, costs::linear(x, w, epilogue, y), [&] {
     // A product can add to what is there, but not after an activation.
     const bool in_place = has_residual && epilogue.residual.data == y.data;
     kernels::GroupedRows grouped{};
@@ -159,15 +151,13 @@ void CudaBackend::linear(Execution& exec, const Matrix& x, const Weight& w, cons
 
 void CudaBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& gate_up, Activation activation,
                                const Matrix& y) {
-  const Cost cost{4.0 * static_cast<double>(x.rows * x.cols * y.cols), bytes_of(x) + gate_up.bytes(),
-                  bytes_of(y)};
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const ProductScratch scratch = product_scratch(exec, gate_up, x.rows);
   if (x.rows == 0) return;
-  exec.queue.submit(Op::gated_linear, cost, [&] {
+  exec.queue.submit(Op::gated_linear, costs::gated_linear(x, gate_up, y), [&] {
+    kernels::Linear op = gated_product_of(x, gate_up, activation, y);
     kernels::GroupedRows grouped{};
-    kernels::Linear op = linear_op(x, gate_up, {.activation = activation}, y, grouped);
-    op.up = row_at(gate_up, gate_up.rows() / 2);
+    set_grouped(op, gate_up, grouped);
     if (x.rows <= kernels_of_device::max_gemv_rows) {
       return device_.check(kernels_of_device::gemv(device_.stream(), op), "gated_linear");
     }
@@ -184,8 +174,7 @@ void CudaBackend::gated_linear(Execution& exec, const Matrix& x, const Weight& g
 }
 
 void CudaBackend::gate(Execution& exec, const Matrix& x, Activation activation, const Matrix& y) {
-  const Cost cost{8.0 * static_cast<double>(y.rows * y.cols), bytes_of(x), bytes_of(y)};
-  exec.queue.submit(Op::gated_linear, cost, [&] {
+  exec.queue.submit(Op::gated_linear, costs::gate(x, y), [&] {
     device_.check(
         kernels_of_device::gate(device_.stream(), rows_of(x), activation_of(activation), rows_of(y)), "gate");
   });
@@ -194,8 +183,7 @@ void CudaBackend::gate(Execution& exec, const Matrix& x, Activation activation, 
 void CudaBackend::add_low_rank(Execution& exec, const Matrix& x, const LowRank& factors,
                                const Matrix& scratch, const Matrix& y) {
   linear(exec, x, factors.a, {}, scratch);
-  const Cost cost{static_cast<double>(scratch.rows * scratch.cols), bytes_of(scratch), bytes_of(scratch)};
-  exec.queue.submit(Op::linear, cost, [&] {
+  exec.queue.submit(Op::linear, costs::scale(scratch), [&] {
     device_.check(kernels_of_device::scale_rows(device_.stream(), rows_of(scratch), factors.scale),
                   "add_low_rank");
   });

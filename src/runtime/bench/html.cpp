@@ -6,45 +6,12 @@
 
 #include "galago/bench.h"
 #include "runtime/bench/words.h"
+#include "runtime/report/html_page.h"
 
 namespace galago {
 namespace {
 
-constexpr const char* style = R"(
-:root { color-scheme: light dark; --bar: #2f6f9f; --second: #c77f2f; --rule: #8886; }
-@media (prefers-color-scheme: dark) { :root { --bar: #6fb1e0; --second: #e6ab66; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
-th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--rule); }
-th:first-child, td:first-child { text-align: left; }
-svg { display: block; width: 100%; height: auto; margin: 1rem 0; }
-svg text { fill: currentColor; font: 13px system-ui, sans-serif; }
-.bar { fill: var(--bar); } .second { fill: var(--second); } .warn { font-weight: bold; }
-)";
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        // XML knows no other control characters.
-        result += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
-    }
-  }
-  return result;
-}
+using runtime::html_escaped;
 
 struct Bar {
   std::string label;
@@ -62,15 +29,15 @@ std::string bar_chart(const std::string& title, const std::vector<Bar>& bars) {
   const int height = row * (static_cast<int>(bars.size()) + 1);
   std::string svg = fmt::format(
       R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}"><text x="0" y="16" font-weight="bold">{}</text>)",
-      total, height, escaped(title), escaped(title));
+      total, height, html_escaped(title), html_escaped(title));
   int y = row;
   for (const Bar& bar : bars) {
     const double length = width * bar.value / longest;
     svg += fmt::format(
         R"(<text x="0" y="{0}">{1}</text><rect class="{2}" x="{3}" y="{4}" width="{5:.1f}" height="{6}"/>)"
         R"(<text x="{7:.1f}" y="{0}">{8}</text>)",
-        y + 16, escaped(bar.label), bar.colour, left, y + 3, length, row - 6, left + length + 6,
-        escaped(bar.text));
+        y + 16, html_escaped(bar.label), bar.colour, left, y + 3, length, row - 6, left + length + 6,
+        html_escaped(bar.text));
     y += row;
   }
   return svg + "</svg>\n";
@@ -81,12 +48,12 @@ std::string stage_row(const BenchStage& stage) {
     return fmt::format(
         R"(<tr><td>{}</td><td colspan="4" class="warn">disturbed: the runs differ by {:.0f} % of their median</td></tr>)"
         "\n",
-        escaped(stage.name), stage.spread * 100);
+        html_escaped(stage.name), stage.spread * 100);
   }
   const double per_item = stage.unit == "byte" ? stage.seconds : stage.seconds / stage.items;
   return fmt::format(
-      "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f} %</td><td>{}</td></tr>\n", escaped(stage.name),
-      runtime::time_text(per_item), escaped(runtime::rate_text(stage)), stage.spread * 100,
+      "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f} %</td><td>{}</td></tr>\n", html_escaped(stage.name),
+      runtime::time_text(per_item), html_escaped(runtime::rate_text(stage)), stage.spread * 100,
       stage.roofline_seconds > 0 ? fmt::format("{:.0f} %", stage.roofline_fraction() * 100) : "-");
 }
 
@@ -120,14 +87,15 @@ std::string memory_chart(const BenchResult& result) {
 }
 
 std::string result_section(const BenchResult& result, std::size_t number) {
-  std::string html = fmt::format("<h2>{}. {}</h2>\n", number, escaped(runtime::key_of(result)));
-  if (!result.error.empty()) return html + fmt::format("<p class=\"warn\">{}</p>\n", escaped(result.error));
+  std::string html = fmt::format("<h2>{}. {}</h2>\n", number, html_escaped(runtime::key_of(result)));
+  if (!result.error.empty())
+    return html + fmt::format("<p class=\"warn\">{}</p>\n", html_escaped(result.error));
   html += fmt::format(
       "<p>{}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} GFLOP/s. {} tiles, {} image tokens; {} "
       "runs.</p>\n",
-      escaped(result.machine.cpu), escaped(result.machine.device), result.machine.copy_bytes_per_second / 1e9,
-      result.machine.read_bytes_per_second / 1e9, result.machine.flops_per_second / 1e9, result.tiles,
-      result.image_tokens, result.repeats);
+      html_escaped(result.machine.cpu), html_escaped(result.machine.device),
+      result.machine.copy_bytes_per_second / 1e9, result.machine.read_bytes_per_second / 1e9,
+      result.machine.flops_per_second / 1e9, result.tiles, result.image_tokens, result.repeats);
   html += "<table><tr><th>stage</th><th>per item</th><th>rate</th><th>spread</th><th>of roofline</th></tr>\n";
   for (const BenchStage& stage : result.stages) html += stage_row(stage);
   html += "</table>\n";
@@ -149,14 +117,11 @@ std::string overview(const BenchReport& report, const std::string& stage_name) {
 }  // namespace
 
 std::string to_html(const BenchReport& report) {
-  std::string html = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n";
-  html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
-  html += fmt::format("<title>galago bench</title><style>{}</style></head><body>\n", style);
-  html += fmt::format("<h1>galago bench</h1>\n<p>galago {}, {}</p>\n", escaped(report.version),
-                      escaped(report.date));
-  for (const char* stage : {"caption", "encode", "prefill", "decode"}) html += overview(report, stage);
-  for (std::size_t i = 0; i < report.results.size(); ++i) html += result_section(report.results[i], i + 1);
-  return html + "</body></html>\n";
+  std::string body =
+      fmt::format("<p>galago {}, {}</p>\n", html_escaped(report.version), html_escaped(report.date));
+  for (const char* stage : {"caption", "encode", "prefill", "decode"}) body += overview(report, stage);
+  for (std::size_t i = 0; i < report.results.size(); ++i) body += result_section(report.results[i], i + 1);
+  return runtime::html_page("galago bench", body);
 }
 
 }  // namespace galago

@@ -14,7 +14,8 @@ OrderedJson machine_json(const BenchMachine& machine) {
           {"threads", machine.threads},
           {"copy_bytes_per_second", machine.copy_bytes_per_second},
           {"read_bytes_per_second", machine.read_bytes_per_second},
-          {"flops_per_second", machine.flops_per_second}};
+          {"flops_per_second", machine.flops_per_second},
+          {"int8_flops_per_second", machine.int8_flops_per_second}};
 }
 
 OrderedJson stage_json(const BenchStage& stage) {
@@ -26,7 +27,8 @@ OrderedJson stage_json(const BenchStage& stage) {
           {"rate", stage.rate()},
           {"roofline_seconds", stage.roofline_seconds},
           {"roofline_fraction", stage.roofline_fraction()},
-          {"disturbed", stage.disturbed}};
+          {"disturbed", stage.disturbed},
+          {"cpu_seconds", stage.cpu_seconds}};
 }
 
 OrderedJson memory_json(const BenchResult& result) {
@@ -44,6 +46,8 @@ OrderedJson result_json(const BenchResult& result) {
   for (const BenchStage& stage : result.stages) stages.push_back(stage_json(stage));
   OrderedJson picture;
   if (result.picture) picture = {{"width", result.picture->width}, {"height", result.picture->height}};
+  OrderedJson profile;
+  if (!result.profile.ops.empty()) profile = OrderedJson::parse(to_json(result.profile));
   return {{"model", result.model},
           {"family", result.family},
           {"precision", result.precision},
@@ -58,6 +62,7 @@ OrderedJson result_json(const BenchResult& result) {
           {"machine", machine_json(result.machine)},
           {"stages", std::move(stages)},
           {"memory", memory_json(result)},
+          {"profile", std::move(profile)},
           {"error", result.error}};
 }
 
@@ -67,13 +72,15 @@ BenchMachine parse_machine(const Json& json) {
           json.at("threads"),
           json.at("copy_bytes_per_second"),
           json.at("read_bytes_per_second"),
-          json.at("flops_per_second")};
+          json.at("flops_per_second"),
+          json.value("int8_flops_per_second", 0.0)};
 }
 
 BenchStage parse_stage(const Json& json) {
-  return {json.at("name"),     json.at("unit"),   json.at("items"),
-          json.at("seconds"),  json.at("spread"), json.at("roofline_seconds"),
-          json.at("disturbed")};
+  return {json.at("name"),      json.at("unit"),
+          json.at("items"),     json.at("seconds"),
+          json.at("spread"),    json.at("roofline_seconds"),
+          json.at("disturbed"), json.value("cpu_seconds", 0.0)};
 }
 
 BenchResult parse_result(const Json& json) {

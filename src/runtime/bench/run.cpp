@@ -5,6 +5,7 @@
 #include "runtime/bench/samples.h"
 #include "runtime/bench/subject.h"
 #include "runtime/machine.h"
+#include "runtime/report/collect.h"
 
 namespace galago {
 namespace {
@@ -20,7 +21,8 @@ BenchStage summarize_stage(const runtime::StageRuns& runs, double max_spread) {
           summary.median,
           summary.spread,
           runs.roofline_seconds,
-          summary.spread > max_spread};
+          summary.spread > max_spread,
+          runtime::summarize(runs.cpu_seconds).median};
 }
 
 void describe_subject(const runtime::Subject& subject, BenchResult& result) {
@@ -79,6 +81,7 @@ BenchResult run_bench(const BenchOptions& options) {
   for (const runtime::StageRuns& runs : subject.stages()) {
     result.stages.push_back(summarize_stage(runs, options.max_spread));
   }
+  if (options.profile) result.profile = subject.profile();
   return result;
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/bench/subject.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <numeric>
 #include <span>
@@ -14,6 +16,7 @@
 #include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
+#include "runtime/report/collect.h"
 #include "runtime/sampler.h"
 #include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
@@ -29,6 +32,13 @@ Blueprint open_blueprint(const EngineOptions& options) {
   if (!options.shape.empty()) return model_of_shape(options.shape);
   const auto path = model_path(options.model, options.mmproj);
   return draw_blueprint(checkpoint::open_checkpoint(path.model, path.projector));
+}
+
+/// Processor time of all of this process's threads.
+double process_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 /// The options with everything settled that depends on the model.
@@ -55,15 +65,15 @@ BenchOptions settle(BenchOptions options, const Blueprint& model) {
 }
 
 double roofline_between(const backend::Ledger& from, const backend::Ledger& to, const BenchMachine& machine) {
-  const MachineCeilings ceilings{machine.flops_per_second, machine.read_bytes_per_second};
   double seconds = 0;
   for (std::size_t phase = 0; phase < backend::n_phases; ++phase) {
     for (std::size_t op = 0; op < backend::n_ops; ++op) {
       const backend::Cost& before = from.costs[phase][op];
       const backend::Cost& after = to.costs[phase][op];
-      seconds += roofline_seconds({after.flops - before.flops, after.bytes_read - before.bytes_read,
+      seconds += roofline_seconds(static_cast<backend::Op>(op),
+                                  {after.flops - before.flops, after.bytes_read - before.bytes_read,
                                    after.bytes_written - before.bytes_written},
-                                  ceilings);
+                                  machine.ceilings());
     }
   }
   return seconds;
@@ -112,14 +122,14 @@ void Subject::measure_ceilings() {
 
 void Subject::load() {
   executor_.reset();
-  const Clock::time_point start = Clock::now();
+  const Mark start{Clock::now(), process_seconds(), {}};
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
                     memory::Arena::laid_out(rehearsal_.memory, backend_->device_memory()));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =
       static_cast<double>(rehearsal_.regions[static_cast<std::size_t>(memory::RegionId::weights)]);
-  record("load", "byte", bytes, {start, {}}, {Clock::now(), {}});
+  record("load", "byte", bytes, start, {Clock::now(), process_seconds(), {}});
 }
 
 void Subject::forget() {
@@ -128,11 +138,11 @@ void Subject::forget() {
 
 Subject::Mark Subject::mark() const {
   backend_->finish();
-  return {Clock::now(), executor_->ledger()};
+  return {Clock::now(), process_seconds(), executor_->ledger()};
 }
 
 Subject::Effort Subject::effort(const Mark& from, const Mark& to) const {
-  return {std::chrono::duration<double>(to.time - from.time).count(),
+  return {std::chrono::duration<double>(to.time - from.time).count(), to.cpu_seconds - from.cpu_seconds,
           roofline_between(from.costs, to.costs, machine_)};
 }
 
@@ -140,9 +150,10 @@ void Subject::record(const char* name, const char* unit, double items, const Eff
   const auto is_it = [name](const StageRuns& stage) { return stage.name == name; };
   auto stage = std::find_if(stages_.begin(), stages_.end(), is_it);
   if (stage == stages_.end()) {
-    stage = stages_.insert(stages_.end(), {name, unit, items, {}, effort.roofline_seconds});
+    stage = stages_.insert(stages_.end(), {name, unit, items, {}, {}, effort.roofline_seconds});
   }
   stage->seconds.push_back(effort.seconds);
+  stage->cpu_seconds.push_back(effort.cpu_seconds);
 }
 
 void Subject::record(const char* name, const char* unit, double items, const Mark& from, const Mark& to) {
@@ -163,6 +174,7 @@ void Subject::see_picture() {
     const Mark now = mark();
     const Effort done = effort(last, now);
     running->seconds += done.seconds;
+    running->cpu_seconds += done.cpu_seconds;
     running->roofline_seconds += done.roofline_seconds;
     running = &next;
     last = now;
@@ -217,6 +229,25 @@ void Subject::run() {
   prefill();
   decode();
   record(options_.picture ? "caption" : "answer", options_.picture ? "picture" : "request", 1, start, mark());
+}
+
+Profile Subject::profile() {
+  forget();
+  executor_->time_ops();
+  run();
+  const auto seconds_of = [&](std::string_view name) {
+    double seconds = 0;
+    for (const StageRuns& stage : stages_) seconds += stage.name == name ? stage.seconds.front() : 0;
+    return seconds;
+  };
+  Profile profile{{{"pixels", seconds_of("resize")},
+                   {"encode", seconds_of("encode") + seconds_of("project")},
+                   {"prefill", seconds_of("prefill")},
+                   {"decode", seconds_of("decode")}},
+                  op_uses(executor_->op_times()),
+                  {}};
+  hold_against(machine_.ceilings(), profile);
+  return profile;
 }
 
 }  // namespace galago::runtime

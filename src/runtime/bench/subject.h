@@ -21,6 +21,7 @@ struct StageRuns {
   std::string unit;
   double items = 0;             ///< in one run
   std::vector<double> seconds;  ///< of each run
+  std::vector<double> cpu_seconds;
   double roofline_seconds = 0;  ///< of one run
 };
 
@@ -34,6 +35,8 @@ class Subject {
   void load();
   /// The whole request once, stage by stage.
   void run();
+  /// The request once more, every operation timed.
+  Profile profile();
   /// Forgets the runs up to now.
   void forget();
 
@@ -51,12 +54,14 @@ class Subject {
   /// The moment and the costs up to it.
   struct Mark {
     Clock::time_point time;
+    double cpu_seconds;  // of the process, up to now
     backend::Ledger costs;
   };
 
   /// What a stage took, and the least it could.
   struct Effort {
     double seconds = 0;
+    double cpu_seconds = 0;
     double roofline_seconds = 0;
   };
 

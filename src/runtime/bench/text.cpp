@@ -16,20 +16,10 @@ std::string key_of(const BenchResult& result) {
   return key + fmt::format(", prompt {}, new {}", result.prompt_tokens, result.new_tokens);
 }
 
-std::string time_text(double seconds) {
-  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
-  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
-  return fmt::format("{:.3f} s", seconds);
-}
-
 std::string rate_text(const BenchStage& stage) {
   if (stage.unit == "byte") return fmt::format("{:.2f} GB/s", stage.rate() / 1e9);
   if (stage.unit == "picture") return fmt::format("{:.2f} pictures/min", stage.rate() * 60);
   return fmt::format("{:.2f} {}s/s", stage.rate(), stage.unit);
-}
-
-std::string mebibytes_text(std::uint64_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
 }  // namespace runtime
@@ -44,21 +34,23 @@ std::string stage_line(const BenchStage& stage) {
   const double per_item = stage.unit == "byte" ? stage.seconds : stage.seconds / stage.items;
   const std::string roofline =
       stage.roofline_seconds > 0 ? fmt::format("{:.0f} %", stage.roofline_fraction() * 100) : "-";
-  return fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12}\n", stage.name, runtime::time_text(per_item),
-                     runtime::rate_text(stage), fmt::format("{:.1f} %", stage.spread * 100), roofline);
+  return fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12} {:>12}\n", stage.name, runtime::time_text(per_item),
+                     runtime::rate_text(stage), fmt::format("{:.1f} %", stage.spread * 100), roofline,
+                     fmt::format("{:.2f}", stage.seconds > 0 ? stage.cpu_seconds / stage.seconds : 0));
 }
 
 std::string result_text(const BenchResult& result) {
   if (!result.error.empty()) return fmt::format("{}\n  {}\n", runtime::key_of(result), result.error);
   const BenchMachine& machine = result.machine;
   std::string text =
-      fmt::format("{}\n  {}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} GFLOP/s\n",
+      fmt::format("{}\n  {}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} and int8 {:.1f} GFLOP/s\n",
                   runtime::key_of(result), machine.cpu, machine.device, machine.copy_bytes_per_second / 1e9,
-                  machine.read_bytes_per_second / 1e9, machine.flops_per_second / 1e9);
+                  machine.read_bytes_per_second / 1e9, machine.flops_per_second / 1e9,
+                  machine.int8_flops_per_second / 1e9);
   text += fmt::format("  {} tiles, {} image tokens; {} runs\n\n", result.tiles, result.image_tokens,
                       result.repeats);
-  text += fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12}\n", "stage", "per item", "rate", "spread",
-                      "of roofline");
+  text += fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12} {:>12}\n", "stage", "per item", "rate", "spread",
+                      "of roofline", "cores busy");
   for (const BenchStage& stage : result.stages) text += stage_line(stage);
   text += fmt::format("\n  {:<16} {:>16} {:>16}\n", "memory", "planned", "measured");
   for (const RegionUse& region : result.regions) {
@@ -66,6 +58,7 @@ std::string result_text(const BenchResult& result) {
   }
   text += fmt::format("  {:<16} {:>16} {:>16}  {}\n", "process, peak", result.planned_peak_bytes,
                       result.measured_peak_bytes, runtime::mebibytes_text(result.measured_peak_bytes));
+  if (!result.profile.ops.empty()) text.append("\n").append(to_text(result.profile));
   return text;
 }
 
@@ -96,17 +89,17 @@ std::string to_csv(const BenchReport& report) {
   std::string text =
       "model,precision,tower_precision,kv_precision,threads,width,height,prompt_tokens,new_tokens,stage,unit,"
       "items,"
-      "seconds,spread,rate,roofline_fraction,disturbed,planned_peak_bytes,measured_peak_bytes\n";
+      "seconds,spread,rate,roofline_fraction,disturbed,cpu_seconds,planned_peak_bytes,measured_peak_bytes\n";
   for (const BenchResult& result : report.results) {
     const PictureSize picture = result.picture.value_or(PictureSize{});
     for (const BenchStage& stage : result.stages) {
-      text +=
-          fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{:.9g},{:.4f},{:.6g},{:.4f},{},{},{}\n",
-                      quoted(result.model), quoted(result.precision), quoted(result.tower_precision),
-                      quoted(result.kv_precision), result.machine.threads, picture.width, picture.height,
-                      result.prompt_tokens, result.new_tokens, stage.name, stage.unit, stage.items,
-                      stage.seconds, stage.spread, stage.rate(), stage.roofline_fraction(),
-                      stage.disturbed ? "yes" : "no", result.planned_peak_bytes, result.measured_peak_bytes);
+      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{:.9g},{:.4f},{:.6g},{:.4f},{},{:.9g},{},{}\n",
+                          quoted(result.model), quoted(result.precision), quoted(result.tower_precision),
+                          quoted(result.kv_precision), result.machine.threads, picture.width, picture.height,
+                          result.prompt_tokens, result.new_tokens, stage.name, stage.unit, stage.items,
+                          stage.seconds, stage.spread, stage.rate(), stage.roofline_fraction(),
+                          stage.disturbed ? "yes" : "no", stage.cpu_seconds, result.planned_peak_bytes,
+                          result.measured_peak_bytes);
     }
   }
   return text;

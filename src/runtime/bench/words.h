@@ -4,6 +4,7 @@
 #include <string>
 
 #include "galago/bench.h"
+#include "runtime/report/words.h"  // IWYU pragma: export
 
 namespace galago::runtime {
 
@@ -11,13 +12,7 @@ namespace galago::runtime {
 /// any machine, so that reports can be laid side by side.
 std::string key_of(const BenchResult& result);
 
-/// "12.3 ms", "1.25 s"
-std::string time_text(double seconds);
-
 /// "18.3 tokens/s", "4.1 pictures/min", "2.3 GB/s"
 std::string rate_text(const BenchStage& stage);
-
-/// "512.0 MiB"
-std::string mebibytes_text(std::uint64_t bytes);
 
 }  // namespace galago::runtime

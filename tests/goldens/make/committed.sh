@@ -7,6 +7,7 @@ export OMP_NUM_THREADS=1
 
 text="--hidden 60 --heads 3 --kv-heads 1 --layers 3 --mlp 88"
 other_head="--hidden 42 --heads 3 --kv-heads 1 --head-size 20 --layers 3 --mlp 72"
+stretched="--hidden 42 --heads 3 --kv-heads 1 --head-size 20 --layers 2 --mlp 72"
 seeing="--hidden 40 --heads 2 --kv-heads 1 --layers 2 --mlp 72 --vision-hidden 60 --vision-heads 3 --vision-layers 3
  --vision-mlp 76 --image 32 --patch 8"
 pictures="--cases wide one_pixel thin exif6 two_images"
@@ -26,6 +27,8 @@ make text-internlm2 $text
 make text-phi3 $text
 make text-phi3-longrope $text
 make text-seed-oss $other_head
+make text-llama-dynamic $stretched
+make text-qwen2-yarn $stretched
 make text-llama-awq --hidden 64 --heads 2 --kv-heads 1 --layers 2 --mlp 192 --group 64
 make text-llama-gptq --hidden 96 --heads 3 --kv-heads 1 --layers 2 --mlp 160 --group 32
 make text-llama-gptq-act-order --hidden 64 --heads 4 --kv-heads 2 --layers 2 --mlp 192 --group 32
@@ -40,6 +43,8 @@ make internvl2-phi3 $seeing $pictures
 make internvl2-qk-norm $seeing --hidden 42 --heads 3 --cases wide one_pixel thin
 make llava-1.6-mistral-original $seeing --cases wide one_pixel thin two_images
 make internvl3-hf $seeing $pictures
+make internvl2.5-hf-llama $seeing --hidden 42 --heads 3 --vision-layers 2 --image 28 --patch 14 --max-tiles 12 --qk-norm \
+    --cases wide one_pixel two_images
 make internlm-xcomposer2-vl $seeing --image 40 $pictures
 make llava-1.5-lora --base ../llava-1.5 --rank 4
 make llava-1.5-lora-old-names --base ../llava-1.5 --rank 4 --old-names

@@ -93,7 +93,8 @@ def llama_layer(at, text):
         for leaf, count in (("q_proj", heads), ("k_proj", kv_heads), ("v_proj", kv_heads)):
             names |= linear(f"{at}self_attn.{leaf}", count * size, hidden, bias)
         names |= linear(at + "mlp.gate_proj", mlp, hidden) | linear(at + "mlp.up_proj", mlp, hidden)
-    out_bias = text.get("attention_out_bias", False)
+    # LLaMA's bias is of all four, the others' of three.
+    out_bias = text.get("attention_out_bias", text["model_type"] == "llama" and text.get("attention_bias", False))
     names |= linear(at + "self_attn.o_proj", hidden, heads * size, out_bias)
     return names | linear(at + "mlp.down_proj", hidden, mlp)
 

@@ -74,13 +74,15 @@ def describe(described, seed, **more):
             **more, "seed": seed, "min_top1_margin": margin, "cases": described}
 
 
-def chosen_cases(source, names):
+def chosen_cases(source, names, own):
+    if own:
+        return [{"images": []} | json.loads(case) for case in own]
     cases = json.loads((source / "golden.json").read_text())["cases"]
     return [{k: case[k] for k in STATED if k in case} for case in cases if not names or case["name"] in names]
 
 
 def make(root, source, target, sizes, options):
-    cases = chosen_cases(source, options["cases"])
+    cases = chosen_cases(source, options["cases"], options["case"])
     config = sizing.resized_config(checkpoint.read_config(source), sizes)
     quantisation = config.get("quantization_config")
     if quantisation and "group_size" in quantisation and sizes.get("group"):
@@ -118,7 +120,7 @@ def make_adapter(root, source, target, options):
         adapter = weights.adapter_weights(config, layouts.layout(base_config), seed, options["old_names"])
         return adapter, Reference(root, target, base, tensors=base_tensors, adapter=adapter)
 
-    seed, stored, golden, described = search(options["seed"], chosen_cases(source, options["cases"]), build)
+    seed, stored, golden, described = search(options["seed"], chosen_cases(source, options["cases"], options["case"]), build)
     save_file(stored, target / "adapter_model.safetensors", metadata={"format": "pt"})
     logits_only = {k: v for k, v in golden.items() if k.endswith(("ids", "logits"))}
     finish(target, logits_only, describe(described, seed, base=options["base"], r=config["r"], alpha=config["lora_alpha"]))

@@ -20,10 +20,7 @@ def text_config(values):
     kind = "llama" if kind in ("internlm2", "internlmxcomposer2", "llava", "llava_llama") else kind
     kind = "mistral" if kind == "llava_mistral" else kind
     scaling = values.get("rope_scaling")
-    if scaling is not None and scaling.get("type") == "dynamic":
-        # Without effect up to max_position_embeddings, and goldens stay below.
-        values["rope_scaling"] = None
-    elif scaling is not None and scaling.get("type") == "su":
+    if scaling is not None and scaling.get("type") == "su":
         original = values["original_max_position_embeddings"]
         values["rope_scaling"] = scaling | {"type": "longrope", "original_max_position_embeddings": original}
     return AutoConfig.for_model(kind, **values)
@@ -64,7 +61,24 @@ class TextModel:
         return self.model.get_input_embeddings()(ids)
 
     def logits(self, embeddings, image_mask):
-        return self.model(inputs_embeds=embeddings[None], use_cache=False).logits[0]
+        return self.run(embeddings, use_cache=False).logits[0]
+
+    def run(self, embeddings, use_cache):
+        if self.is_dynamic():
+            # The frequencies are those of the longest sequence so far, until a short one comes.
+            self.model(inputs_embeds=embeddings[None, :1], use_cache=False)
+        return self.model(inputs_embeds=embeddings[None], use_cache=use_cache)
+
+    def is_dynamic(self):
+        return self.model.config.rope_parameters.get("rope_type") == "dynamic"
+
+    def cache(self, embeddings):
+        """Keys and values, where they are other than those of the longer sequence computed anew: dynamic scaling turns
+        each by the length of its time."""
+        return self.run(embeddings, use_cache=True).past_key_values if self.is_dynamic() else None
+
+    def next_logits(self, embedding, cache):
+        return self.model(inputs_embeds=embedding[None], past_key_values=cache).logits[0, -1]
 
 
 class ImageModel(TextModel):
@@ -75,6 +89,9 @@ class ImageModel(TextModel):
 
     def __init__(self, model):
         self.model = model
+
+    def cache(self, embeddings):
+        return None
 
     def logits(self, embeddings, image_mask):
         # The part after the embeddings are merged, so that ids that no embedding has (-200) are no obstacle.
@@ -95,7 +112,8 @@ class Llava(ImageModel):
 
     def tower(self, values):
         layers = self.model.model.vision_tower(values, output_hidden_states=True).hidden_states
-        return layers[self.config.vision_feature_layer][:, 1:]
+        first = 0 if self.config.vision_feature_select_strategy == "full" else 1
+        return layers[self.config.vision_feature_layer][:, first:]
 
     def image_embeddings(self, values, facts):
         return self.model.model.multi_modal_projector(self.tower(values))
@@ -154,17 +172,19 @@ def llava_original(folder, config, tensors):
 
 
 class InternVL(ImageModel):
-    def __init__(self, model, size, tile_limits):
+    def __init__(self, model, size, tiling):
         super().__init__(model)
-        self.config, self.size, self.limits = model.config, size, tile_limits
+        self.config, self.size, self.tiling = model.config, size, tiling
         self.image_id = self.config.image_token_id
 
     def pixels(self, pictures):
-        _, values, facts = pixels.dynamic_tiles(pictures, self.size, *self.limits)
+        _, values, facts = pixels.dynamic_tiles(pictures, self.size, self.tiling)
         return values, facts
 
     def tower(self, values):
-        return self.model.model.vision_tower(pixel_values=values).last_hidden_state
+        layers = self.model.model.vision_tower(pixel_values=values, output_hidden_states=True)
+        at = self.config.vision_feature_layer
+        return layers.last_hidden_state if at == -1 else layers.hidden_states[at]
 
     def image_embeddings(self, values, facts):
         return self.model.model.get_image_features(pixel_values=values).pooler_output
@@ -177,7 +197,8 @@ def internvl_hf(folder, config, tensors):
     values = AutoConfig.from_pretrained(folder)
     processor = pixels.read_processor(folder)
     model = build(InternVLForConditionalGeneration, values, renaming.renamed(tensors, renaming.INTERNVL_HF))
-    return InternVL(model, processor["size"]["height"], (processor["min_patches"], processor["max_patches"]))
+    tiling = pixels.Tiling(processor["min_patches"], processor["max_patches"])
+    return InternVL(model, processor["size"]["height"], tiling)
 
 
 def internvl_original(folder, config, tensors):
@@ -195,10 +216,10 @@ def internvl_original(folder, config, tensors):
             use_qk_norm=vision["qk_normalization"], attention_bias=vision["qkv_bias"], norm_type=vision["norm_type"],
             layer_norm_eps=vision["layer_norm_eps"], hidden_act=vision["hidden_act"], use_mean_pooling=True),
         text_config=text_config(text), downsample_ratio=config["downsample_ratio"], projector_hidden_act="gelu",
-        tie_word_embeddings=text["tie_word_embeddings"])
+        vision_feature_layer=config["select_layer"], tie_word_embeddings=text["tie_word_embeddings"])
     model = build(InternVLForConditionalGeneration, values, names)
-    limits = config["min_dynamic_patch"], config["max_dynamic_patch"]
-    result = InternVL(model, config["force_image_size"], limits)
+    tiling = pixels.Tiling(config["min_dynamic_patch"], config["max_dynamic_patch"], config["use_thumbnail"])
+    result = InternVL(model, config["force_image_size"], tiling if config["dynamic_image_size"] else pixels.Tiling(1, 1))
     result.image_id = None
     return result
 
@@ -255,6 +276,9 @@ class XComposer(TextModel):
     def logits(self, embeddings, image_mask):
         self.image_rows.mask = image_mask
         return super().logits(embeddings, image_mask)
+
+    def cache(self, embeddings):
+        return None
 
 
 def with_adapter(base_tensors, adapter, config):

@@ -1,5 +1,6 @@
 """Pictures to pixel values, as each family's image processor makes them through Pillow."""
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -53,8 +54,16 @@ def any_resolution(pictures, size, pinpoints):
     return tiles, rows, {"tiles": tiles, "image_sizes_hw": sizes, "best_resolution_hw": best}
 
 
-def dynamic_tiles(pictures, size, smallest, largest):
+@dataclass
+class Tiling:
+    smallest: int
+    largest: int
+    thumbnail: bool = True
+
+
+def dynamic_tiles(pictures, size, tiling):
     """InternVL: the grid row by row, then the thumbnail."""
+    smallest, largest = tiling.smallest, tiling.largest
     processor = GotOcr2ImageProcessorPil(
         size={"height": size, "width": size}, crop_to_patches=True, min_patches=smallest, max_patches=largest,
         image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD,
@@ -65,6 +74,7 @@ def dynamic_tiles(pictures, size, smallest, largest):
         # Channels first: a picture of one pixel would leave the layout to guesswork.
         array = numpy.asarray(picture).transpose(2, 0, 1)
         patches = processor(array, return_tensors="pt", input_data_format="channels_first")["pixel_values"]
+        patches = patches if tiling.thumbnail or len(patches) == 1 else patches[:-1]
         tiles.append(len(patches))
         grids.append(list(grid))
         rows.append(patches)

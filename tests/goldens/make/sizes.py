@@ -56,8 +56,20 @@ def tokens_per_tile(config):
     return int(side * side * config.get("downsample_ratio", 1) ** 2)
 
 
+def set_stated(config, assignments):
+    """"PART.KEY=JSON" puts a value into a part of the configuration, "text." being its decoder whatever its name."""
+    for assignment in assignments:
+        path, _, value = assignment.partition("=")
+        *parts, key = path.split(".")
+        place = config
+        for part in parts:
+            place = text_part(config) if part == "text" else place[part]
+        place[key] = json.loads(value)
+
+
 def resized_config(config, sizes):
     config = copy.deepcopy(config)
+    set_stated(config, sizes.get("set") or [])
     resize_text(text_part(config), sizes)
     if "vision_config" not in config:
         return config

@@ -1,0 +1,39 @@
+#include "runtime/quality.h"
+
+#include <algorithm>
+#include <span>
+
+#include "base/fail.h"
+#include "base/json.h"
+
+namespace galago {
+
+std::span<const EmbeddedFile> quality_files();  // by galago_embed
+
+namespace runtime {
+
+QualityLosses parse_quality(const EmbeddedFile& file) {
+  try {
+    const Json json = parse_json(file.text, file.name, RepeatedKeys::refuse);
+    QualityLosses losses;
+    json.at("decoder_perplexity_percent").get_to(losses.decoder_perplexity_percent);
+    json.at("kv_perplexity_percent").get_to(losses.kv_perplexity_percent);
+    json.at("tower_accuracy_points").get_to(losses.tower_accuracy_points);
+    return losses;
+  } catch (const Json::exception& error) {
+    fail(ErrorCode::internal, "{}: {}", file.name, error.what());
+  }
+}
+
+const QualityLosses& quality_losses() {
+  static const QualityLosses losses = parse_quality(quality_files().front());
+  return losses;
+}
+
+double loss_of(const std::map<std::string, double, std::less<>>& losses, std::string_view type) {
+  const auto found = losses.find(type);
+  return found == losses.end() ? 0 : std::max(found->second, 0.0);
+}
+
+}  // namespace runtime
+}  // namespace galago

@@ -1,0 +1,52 @@
+#include "runtime/report/collect.h"
+
+#include <algorithm>
+
+namespace galago::runtime {
+
+using memory::RegionId;
+
+std::vector<RegionUse> region_uses(const memory::Arena& arena) {
+  const memory::RegionSizes planned = arena.planned();
+  const memory::RegionSizes high_water = arena.high_water();
+  std::vector<RegionUse> uses;
+  for (const RegionId id : memory::all_regions) {
+    const auto at = static_cast<std::size_t>(id);
+    uses.push_back({std::string(name_of(id)), planned[at], high_water[at], arena.region(id).used()});
+  }
+  return uses;
+}
+
+std::vector<PhaseUse> phase_uses(const memory::Arena& arena) {
+  std::vector<PhaseUse> phases;
+  for (const memory::PhaseRecord& record : arena.records()) {
+    PhaseUse phase{std::string(name_of(record.phase)), record.begin_seconds, record.end_seconds, {}};
+    const memory::RegionSizes& planned = arena.planned(record.phase);
+    for (const RegionId id : memory::all_regions) {
+      const auto at = static_cast<std::size_t>(id);
+      phase.regions.push_back(
+          {std::string(name_of(id)), planned[at], record.high_water[at], record.used[at]});
+    }
+    phases.push_back(std::move(phase));
+  }
+  return phases;
+}
+
+std::vector<OpUse> op_uses(const backend::OpTimes& times) {
+  std::vector<OpUse> uses;
+  for (std::size_t phase = 0; phase < backend::n_phases; ++phase) {
+    const auto first = static_cast<std::ptrdiff_t>(uses.size());
+    for (std::size_t op = 0; op < backend::n_ops; ++op) {
+      const backend::OpTime& time = times[phase][op];
+      if (time.calls == 0) continue;
+      uses.push_back({std::string(name_of(static_cast<backend::Phase>(phase))),
+                      std::string(name_of(static_cast<backend::Op>(op))), time.calls, time.seconds,
+                      time.cost.flops, time.cost.bytes_read, time.cost.bytes_written, 0});
+    }
+    std::sort(uses.begin() + first, uses.end(),
+              [](const OpUse& a, const OpUse& b) { return a.seconds > b.seconds; });
+  }
+  return uses;
+}
+
+}  // namespace galago::runtime

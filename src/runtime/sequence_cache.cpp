@@ -1,0 +1,107 @@
+#include "runtime/sequence_cache.h"
+
+#include <algorithm>
+
+namespace galago::runtime {
+
+SequenceCache::SequenceCache(const Configuration& configuration, const model::Rope& rope,
+                             const CopyPage& copy_page)
+    : pool_(configuration.n_pages()), page_tokens_(configuration.page_tokens), rope_(rope) {
+  for (std::int64_t i = 0; i < configuration.batch + kept_sequences; ++i) {
+    slots_.push_back(std::make_unique<Slot>(pool_, configuration, copy_page));
+  }
+}
+
+SequenceCache::Beginning SequenceCache::longest_beginning(const Wish& wish) const {
+  Beginning best;
+  const auto n_keys = static_cast<std::int64_t>(wish.keys.size());
+  for (const auto& slot : slots_) {
+    if (slot->sequence.length() == 0 || slot->adapter != wish.adapter) continue;
+    // Those in work go on being turned for new lengths.
+    if (slot->in_work && !rope_.long_frequencies.empty()) continue;
+    if (!rope_.same_frequencies(slot->in_work ? slot->sequence.length() : slot->rope_length, n_keys))
+      continue;
+    const std::int64_t length = std::min(slot->sequence.common_prefix(wish.keys), wish.most_cached);
+    if (length > best.length) best = {slot.get(), length};
+  }
+  return best;
+}
+
+std::int64_t SequenceCache::cached_prefix(const Wish& wish) const {
+  return longest_beginning(wish).length;
+}
+
+SequenceCache::Slot* SequenceCache::oldest_kept(const Slot* spared) const {
+  Slot* oldest = nullptr;
+  for (const auto& slot : slots_) {
+    if (slot->in_work || slot.get() == spared) continue;
+    const auto age = [](const Slot& s) { return s.sequence.length() == 0 ? 0 : s.last_use; };
+    if (oldest == nullptr || age(*slot) < age(*oldest)) oldest = slot.get();
+  }
+  return oldest;
+}
+
+SequenceCache::Slot& SequenceCache::slot_of(const Sequence& sequence) const {
+  return **std::find_if(slots_.begin(), slots_.end(),
+                        [&](const auto& slot) { return &slot->sequence == &sequence; });
+}
+
+Sequence* SequenceCache::begin_work(Slot& slot, const Wish& wish) {
+  slot.sequence.reserve(wish.n_tokens);
+  slot.in_work = true;
+  slot.last_use = ++n_uses_;
+  slot.adapter = wish.adapter;
+  return &slot.sequence;
+}
+
+Sequence* SequenceCache::admit(const Wish& wish) {
+  const Beginning beginning = longest_beginning(wish);
+  Slot* const origin = beginning.slot;
+  // A conversation goes on in its own sequence; so do models whose frequencies change on the way, because
+  // then all pages are computed anew, shared ones too.
+  const bool goes_on =
+      origin != nullptr && !origin->in_work &&
+      (beginning.length + page_tokens_ > origin->sequence.length() || !rope_.long_frequencies.empty());
+  Slot* target = goes_on ? origin : oldest_kept(origin);
+  if (target == nullptr) target = origin;
+  if (target == origin && origin != nullptr) {
+    origin->sequence.truncate(beginning.length);
+  } else {
+    target->sequence.truncate(0);
+    if (origin != nullptr) target->sequence.share(origin->sequence, beginning.length);
+  }
+  while (target->sequence.pages_to_take(wish.n_tokens) > pool_.n_free()) {
+    const auto is_kept = [&](const auto& slot) {
+      return !slot->in_work && slot.get() != target && slot->sequence.length() > 0;
+    };
+    if (std::none_of(slots_.begin(), slots_.end(), is_kept)) {
+      // What it shares with others stays theirs.
+      target->sequence.truncate(target == origin ? target->sequence.length() : 0);
+      return nullptr;
+    }
+    Slot* oldest = nullptr;
+    for (const auto& slot : slots_) {
+      if (is_kept(slot) && (oldest == nullptr || slot->last_use < oldest->last_use)) oldest = slot.get();
+    }
+    oldest->sequence.truncate(0);
+  }
+  return begin_work(*target, wish);
+}
+
+void SequenceCache::keep(Sequence& sequence) {
+  Slot& slot = slot_of(sequence);
+  sequence.truncate(sequence.length());  // what was reserved and not needed
+  slot.in_work = false;
+  slot.rope_length = sequence.length();
+}
+
+void SequenceCache::drop(Sequence& sequence) {
+  sequence.truncate(0);
+  slot_of(sequence).in_work = false;
+}
+
+void SequenceCache::clear() {
+  for (const auto& slot : slots_) slot->sequence.truncate(0);
+}
+
+}  // namespace galago::runtime
