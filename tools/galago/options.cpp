@@ -87,9 +87,10 @@ const std::vector<std::pair<std::string, Precision>>& precision_words() {
 void add_storage_options(CLI::App& command, EngineOptions& options) {
   add_choice(command, "--tower-precision", options.tower_precision, precision_words(),
              "Weights of the vision tower");
-  add_choice<Compute>(command, "--compute", options.compute,
-                      {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
-                      "Products with weights of 4 bits: auto rounds activations to int8, fp32 is exact");
+  add_choice<Compute>(
+      command, "--compute", options.compute, {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
+      "Products: auto rounds activations where that is several times faster (to int8 beside weights of 4 "
+      "bits), fp32 is exact");
   add_choice<KvPrecision>(command, "--kv", options.kv,
                           {{"auto", KvPrecision::automatic},
                            {"fp32", KvPrecision::fp32},
