@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 
@@ -10,6 +12,7 @@
 #include "galago/error.h"
 #include "kernels/reference/reference.h"
 #include "support/random.h"
+#include "tensor/grouped.h"
 
 namespace galago::backend {
 namespace {
@@ -108,6 +111,41 @@ TEST(CpuBackend, TokenEmbedTakesNegativeIdsFromThePicture) {
   const std::vector<std::int32_t> ids{2, -1, -2, 0};
   bench.backend->token_embed(bench.exec, ids, weight(table, {3, 2}), images, y);
   EXPECT_EQ(std::vector<float>(y.data, y.data + 8), (std::vector<float>{2, 2, 7, 7, 8, 8, 0, 0}));
+}
+
+/// Largest difference between rounded and exact products, relative to the largest product.
+double rounding_error(std::int64_t m, std::int64_t n, std::int64_t k) {
+  const Grouped format{4, 32, DType::f16, GroupOffset::none, {}};
+  const WeightFormat stored(format);
+  const auto values = random_floats(static_cast<std::size_t>(n * k), 1);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(n) * stored.row_bytes(k));
+  for (std::int64_t row = 0; row < n; ++row) {
+    const auto begin = static_cast<std::size_t>(row);
+    EXPECT_TRUE(encode_row(
+        format, std::span(values).subspan(begin * static_cast<std::size_t>(k), static_cast<std::size_t>(k)),
+        std::span(bytes).subspan(begin * stored.row_bytes(k), stored.row_bytes(k))));
+  }
+  auto x = random_floats(static_cast<std::size_t>(m * k), 2);
+  for (std::size_t i = 5; i < x.size(); i += 32) x[i] *= 50;  // few large numbers among others
+  Bench bench;
+  const Matrix from = bench.matrix(m, k, x);
+  const Matrix exact = bench.matrix(m, n), rounded = bench.matrix(m, n);
+  const Weight w{bytes.data(), stored, {n, k}};
+  bench.backend->linear(bench.exec, from, w, {}, exact);
+  make_cpu_backend(2, Products::rounded)->linear(bench.exec, from, w, {}, rounded);
+  double largest = 0, difference = 0;
+  for (std::int64_t i = 0; i < m * n; ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(exact.data[i])));
+    difference = std::max(difference, std::abs(static_cast<double>(exact.data[i]) - rounded.data[i]));
+  }
+  return difference / largest;
+}
+
+TEST(CpuBackend, LargeNumbersCostTheirNeighboursNoPrecisionWhereAProductNarrows) {
+  for (const std::int64_t m : {1, 5}) {
+    EXPECT_GT(rounding_error(m, 96, 64), 1e-4) << "rows: " << m;  // is rounded at all
+    EXPECT_LT(rounding_error(m, 40, 150), 1e-4) << "rows: " << m;
+  }
 }
 
 TEST(CpuBackend, TwoSequencesOfAStepDoNotSeeEachOther) {

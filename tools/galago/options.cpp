@@ -91,9 +91,10 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
              "Token embeddings; auto: like --precision, in int8 where that is int4");
   add_choice(command, "--output-precision", options.output_precision, precision_words(),
              "The output layer; auto likewise");
-  add_choice<Compute>(command, "--compute", options.compute,
-                      {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
-                      "Products with weights of 4 bits: auto rounds activations to int8, fp32 is exact");
+  add_choice<Compute>(
+      command, "--compute", options.compute, {{"auto", Compute::automatic}, {"fp32", Compute::fp32}},
+      "Products: auto rounds activations where that is several times faster (to int8 beside weights of 4 "
+      "bits), fp32 is exact");
   add_choice<KvPrecision>(command, "--kv", options.kv,
                           {{"auto", KvPrecision::automatic},
                            {"fp32", KvPrecision::fp32},

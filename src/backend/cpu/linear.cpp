@@ -32,6 +32,17 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     op.int8 = &int8;
     kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
+  kernels::Int8Rows rest{};
+  kernels::Linear second = op;  // adds what the rest of x gives
+  float* errors = nullptr;
+  if (rounds_twice(op)) {
+    rest = take_int8_rows(exec, grouped, op.m, op.k);
+    errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
+    second.int8 = &rest;
+    second.bias = nullptr;
+    second.residual = op.y;
+    second.residual_stride = op.y_stride;
+  }
   kernels::Bf16Rows bf16{};
   if (rounds_to_bf16(op)) {
     bf16.stride = op.k + op.k % 2;
@@ -41,25 +52,37 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
     if (op.int8 != nullptr) {
-      const auto quantise = [&](std::int64_t first, std::int64_t count) {
-        kernels_.quantise(op.x, op.x_stride, op.k, int8, first, count);
+      const auto round_row = [&](std::int64_t row, int thread) {
+        kernels_.quantise(op.x, op.x_stride, op.k, int8, row, 1);
+        if (rounds_twice(op)) round_rest(op, row, errors + thread * op.k, rest);
       };
       // A row takes less time than waking the other threads.
       if (op.m < pool_.n_threads()) {
-        quantise(0, op.m);
+        for (std::int64_t row = 0; row < op.m; ++row) round_row(row, 0);
       } else {
-        for_rows(op.m, quantise);
+        pool_.parallel_for(op.m, round_row);
       }
     }
     if (op.bf16 != nullptr) {
       for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
     }
-    const std::int64_t grain = column_grain(op.n);
-    pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
-      const std::int64_t first = item * grain;
-      kernels_.linear(op, first, std::min(grain, op.n - first),
-                      scratch + thread * kernels::linear_scratch_floats);
-    });
+    multiply_columns(op, rounds_twice(op) ? &second : nullptr, scratch);
+  });
+}
+
+void CpuBackend::multiply_columns(const kernels::Linear& op, const kernels::Linear* second, float* scratch) {
+  const std::int64_t grain = column_grain(op.n);
+  pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
+    float* own = scratch + thread * kernels::linear_scratch_floats;
+    const std::int64_t first = item * grain;
+    const std::int64_t end = std::min(first + grain, op.n);
+    if (second == nullptr) return kernels_.linear(op, first, end - first, own);
+    // Few columns at once, so that the weights come from memory once.
+    for (std::int64_t column = first; column < end; column += kernels::linear_column_grain) {
+      const std::int64_t count = std::min(kernels::linear_column_grain, end - column);
+      kernels_.linear(op, column, count, own);
+      kernels_.linear(*second, column, count, own);
+    }
   });
 }
 
@@ -68,6 +91,21 @@ bool CpuBackend::rounds_to_int8(const kernels::Linear& op) const {
   // Weights of 8 bits are chosen for their accuracy: activations are rounded beside them only where that
   // gains much.
   return kernels::multiplies_int8(*op.grouped) && (op.grouped->bits == 4 || kernels_.gains_from_int8);
+}
+
+bool CpuBackend::rounds_twice(const kernels::Linear& op) const {
+  return rounds_to_int8(op) && op.k > op.n && op.up == nullptr && op.activation == kernels::Activation::none;
+}
+
+void CpuBackend::round_rest(const kernels::Linear& op, std::int64_t row, float* errors,
+                            const kernels::Int8Rows& rest) const {
+  const float* x = op.x + row * op.x_stride;
+  const std::int8_t* quants = op.int8->quants + row * op.int8->stride;
+  const float* scales = op.int8->scales + row * (op.int8->stride / 32);
+  for (std::int64_t i = 0; i < op.k; ++i) {
+    errors[i] = x[i] - scales[i / 32] * static_cast<float>(quants[i]);
+  }
+  kernels_.quantise(errors, 0, op.k, rest, row, 1);
 }
 
 bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
