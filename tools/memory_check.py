@@ -29,6 +29,7 @@ MIB = 1 << 20
 SPARE_BYTES = 8 * MIB
 SPARE_IN_CGROUP = 16 * MIB
 QUESTION = "Tell me about the sea.\n"
+CONTEXT = 64  # holds SmolLM2's system text, the question and an answer of 8 tokens
 
 
 class Check:
@@ -43,8 +44,9 @@ class Check:
 
     def command(self, model, *options):
         """Answers a question, about a picture where the model sees."""
-        kind = ("caption", PICTURE) if model == DEMO else ("chat",)
-        return [self.galago, kind[0], "-m", model, "--max-new-tokens", "8", "--threads", "2", *options, *kind[1:]]
+        # A conversation is planned for its whole context, so that is made as short as the question.
+        kind = ("caption", PICTURE) if model == DEMO else ("chat", "--context", str(CONTEXT))
+        return [self.galago, kind[0], "-m", str(model), "--max-new-tokens", "8", "--threads", "2", *options, *map(str, kind[1:])]
 
     def peaks(self, model, *options):
         trace = self.folder / "trace.json"

@@ -170,8 +170,9 @@ def smollm2_files(galago, model, folder):
         rewrite(model, f16, lambda name: "F16", OffTheGrid(model))
     if not q4_0.exists():
         rewrite(f16, q4_0, lambda name: "Q8_0" if name == "token_embd.weight" else "Q4_0")
-    if not groups.exists():
+    if not hub.exists():
         write_directory(f16, hub)
+    if not groups.exists():
         subprocess.run([galago, "quantize", hub, groups, "--precision", "int4", "--group", "64"], check=True)
     fast, exact = ("--compute", "auto"), ("--compute", "fp32")
     return {"fp32": (f16, ("--precision", "fp32")), "fp16": (f16, ("--precision", "fp16")),
