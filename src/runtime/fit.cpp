@@ -43,7 +43,7 @@ Configuration within_kv_limit(const Blueprint& model, const EngineOptions& optio
   const double allowed = *options.kv_limit * static_cast<double>(available - std::min(others, available));
   const auto page_bytes = static_cast<double>(kv_bytes(rehearsal)) / static_cast<double>(asked.n_pages());
   EngineOptions shorter = options;
-  shorter.context = static_cast<std::int64_t>(allowed / page_bytes) * asked.page_tokens;
+  shorter.context = static_cast<std::int64_t>(allowed / page_bytes) / asked.batch * asked.page_tokens;
   if (options.context == 0 && !options.workload && shorter.context > 0) {
     return configure(shorter, model.description, demand);
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/fail.h"
+
 namespace galago::runtime {
 
 SequenceCache::SequenceCache(const Configuration& configuration, const model::Rope& rope,
@@ -62,30 +64,28 @@ Sequence* SequenceCache::admit(const Wish& wish) {
   const bool goes_on =
       origin != nullptr && !origin->in_work &&
       (beginning.length + page_tokens_ > origin->sequence.length() || !rope_.long_frequencies.empty());
-  Slot* target = goes_on ? origin : oldest_kept(origin);
-  if (target == nullptr) target = origin;
-  if (target == origin && origin != nullptr) {
-    origin->sequence.truncate(beginning.length);
-  } else {
-    target->sequence.truncate(0);
-    if (origin != nullptr) target->sequence.share(origin->sequence, beginning.length);
-  }
+  Slot* const target = goes_on ? origin : oldest_kept(origin);
+  if (target == nullptr) fail(ErrorCode::internal, "more requests are in work than there are sequences");
+  target->sequence.truncate(target == origin ? beginning.length : 0);
+  if (origin != nullptr && target != origin) target->sequence.share(origin->sequence, beginning.length);
   while (target->sequence.pages_to_take(wish.n_tokens) > pool_.n_free()) {
-    const auto is_kept = [&](const auto& slot) {
-      return !slot->in_work && slot.get() != target && slot->sequence.length() > 0;
-    };
-    if (std::none_of(slots_.begin(), slots_.end(), is_kept)) {
-      // What it shares with others stays theirs.
-      target->sequence.truncate(target == origin ? target->sequence.length() : 0);
-      return nullptr;
-    }
-    Slot* oldest = nullptr;
-    for (const auto& slot : slots_) {
-      if (is_kept(slot) && (oldest == nullptr || slot->last_use < oldest->last_use)) oldest = slot.get();
-    }
-    oldest->sequence.truncate(0);
+    if (give_up_oldest(*target)) continue;
+    // What it shares with others stays theirs.
+    if (target != origin) target->sequence.truncate(0);
+    return nullptr;
   }
   return begin_work(*target, wish);
+}
+
+bool SequenceCache::give_up_oldest(const Slot& spared) {
+  Slot* oldest = nullptr;
+  for (const auto& slot : slots_) {
+    if (slot->in_work || slot.get() == &spared || slot->sequence.length() == 0) continue;
+    if (oldest == nullptr || slot->last_use < oldest->last_use) oldest = slot.get();
+  }
+  if (oldest == nullptr) return false;
+  oldest->sequence.truncate(0);
+  return true;
 }
 
 void SequenceCache::keep(Sequence& sequence) {

@@ -61,6 +61,8 @@ class SequenceCache {
   Beginning longest_beginning(const Wish& wish) const;
   /// The kept slot, other than `spared`, that was used the longest time ago; empty ones come first.
   Slot* oldest_kept(const Slot* spared) const;
+  /// Empties the kept slot, other than `spared`, that was used the longest time ago; false: there is none.
+  bool give_up_oldest(const Slot& spared);
   Slot& slot_of(const Sequence& sequence) const;
   Sequence* begin_work(Slot& slot, const Wish& wish);
 
