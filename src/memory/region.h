@@ -13,10 +13,9 @@
 
 namespace galago::memory {
 
-/// What a region's bytes are for.
-enum class RegionId { weights, kv, activations, staging, tower, pictures };
+/// What a region's bytes are for, in the order in which tables print them.
+enum class RegionId { weights, tower, kv, pictures, activations, staging };
 inline constexpr std::size_t n_regions = 6;
-/// In the order in which tables print them.
 inline constexpr RegionId all_regions[n_regions] = {RegionId::weights,     RegionId::tower,
                                                     RegionId::kv,          RegionId::pictures,
                                                     RegionId::activations, RegionId::staging};

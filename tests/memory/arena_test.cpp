@@ -63,6 +63,15 @@ TEST(Arena, RunningPastThePlanIsAnErrorOfOurs) {
   }
 }
 
+TEST(Arena, EveryRegionGoesByItsOwnName) {
+  Arena plan = Arena::planning();
+  Arena run = Arena::reserved({});
+  for (const RegionId id : all_regions) {
+    EXPECT_EQ(plan.region(id).id(), id) << name_of(id);
+    EXPECT_EQ(run.region(id).id(), id) << name_of(id);
+  }
+}
+
 TEST(Arena, AReservationThatTheSystemRefusesIsAMemoryError) {
   try {
     Arena::reserved(sizes(RegionId::weights, std::numeric_limits<Bytes>::max() / 4));
