@@ -21,6 +21,7 @@
 #include "runtime/quantize_gguf.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
+#include "tensor/fit_groups.h"
 #include "tensor/grouped.h"
 
 namespace galago {
@@ -148,7 +149,7 @@ class Quantizer {
           to_f32(source.entry.dtype, parts[0].subspan(static_cast<Bytes>(i) * stored_bytes, stored_bytes),
                  row);
         }
-        if (!encode_row(tensor.format.grouped(), row, record)) {
+        if (!encode_weights(tensor.format.grouped(), row, record)) {
           fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
                checkpoint_.directory.string(), source.entry.name, describe(tensor.format));
         }
