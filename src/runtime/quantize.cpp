@@ -21,6 +21,7 @@
 #include "runtime/source_rows.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
+#include "tensor/fit_groups.h"
 #include "tensor/grouped.h"
 
 namespace galago {
@@ -140,7 +141,7 @@ class Quantizer {
   }
 
   void encode(const Outgoing& tensor, std::span<const float> row, std::span<std::byte> record) const {
-    if (encode_row(tensor.format.grouped(), row, record)) return;
+    if (encode_weights(tensor.format.grouped(), row, record)) return;
     fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
          checkpoint_.directory.string(), tensor.source.entry.name, describe(tensor.format));
   }

@@ -17,6 +17,7 @@
 #include "runtime/source_rows.h"
 #include "runtime/write_mmproj.h"
 #include "tensor/convert.h"
+#include "tensor/fit_groups.h"
 #include "tensor/grouped.h"
 #include "text/gguf_export.h"
 
@@ -258,7 +259,7 @@ class DecoderFile {
     } else {
       const Grouped& format = storage == GgufStorage::q8_0 ? q8_0 : q4_1;
       std::vector<std::byte> record(layout_of(format, cols).row_bytes);
-      fits = encode_row(format, row, record);
+      fits = encode_weights(format, row, record);
       if (fits) return write_blocks(format, record, cols, sink);
     }
     fail(ErrorCode::model, "{}: tensor {} holds values that 16 bits cannot: not finite, or too large", model_,

@@ -9,6 +9,7 @@
 #include "checkpoint/unpack.h"
 #include "runtime/shape_model.h"
 #include "tensor/convert.h"
+#include "tensor/fit_groups.h"
 #include "tensor/grouped.h"
 
 namespace galago::runtime {
@@ -230,7 +231,7 @@ void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtyp
 
 void WeightLoader::round_row(const checkpoint::TensorSource& source, const Grouped& format,
                              std::span<const float> row, std::span<std::byte> to) const {
-  if (encode_row(format, row, to)) return;
+  if (encode_weights(format, row, to)) return;
   fail(ErrorCode::model, "{}: tensor {} holds values that {} cannot hold: not finite, or too large",
        file_of(checkpoint_, source), source.entry.name, describe(format));
 }
