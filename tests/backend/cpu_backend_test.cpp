@@ -21,10 +21,16 @@ using ::galago::testing::random_floats;
 using memory::Arena;
 using memory::RegionId;
 
+memory::RegionSizes room_for_activations() {
+  memory::RegionSizes sizes{};
+  sizes[static_cast<std::size_t>(RegionId::activations)] = 4 << 20;
+  return sizes;
+}
+
 /// A backend with an arena to work in.
 struct Bench {
   std::unique_ptr<Backend> backend = make_cpu_backend(2);
-  Arena arena = Arena::reserved({0, 0, 4 << 20, 0});
+  Arena arena = Arena::reserved(room_for_activations());
   Queue queue{memory::Mode::run};
   Execution exec{arena, queue};
 
