@@ -222,12 +222,12 @@ double roofline_seconds(backend::Op op, const backend::Cost& cost, const Machine
   // Cards are known by one ceiling of their arithmetic.
   const double flops =
       int8 && ceilings.int8_flops_per_second > 0 ? ceilings.int8_flops_per_second : ceilings.flops_per_second;
-  const double compute = flops > 0 ? cost.flops / flops : 0;
+  const double arithmetic = flops > 0 ? cost.flops / flops : 0;
   const double traffic =
       ceilings.bytes_per_second > 0
           ? static_cast<double>(cost.bytes_read + cost.bytes_written) / ceilings.bytes_per_second
           : 0;
-  return std::max(compute, traffic);
+  return std::max(arithmetic, traffic);
 }
 
 double roofline_seconds(const backend::Ledger& ledger, backend::Phase phase,

@@ -163,6 +163,7 @@ std::vector<Outgoing> outgoing(const checkpoint::Checkpoint& checkpoint, const A
     tensors.emplace(std::pair(source.file, source.entry.name), Outgoing{std::move(stored), format});
   }
   std::vector<Outgoing> list;
+  list.reserve(tensors.size());
   for (auto& [key, tensor] : tensors) list.push_back(std::move(tensor));
   return list;
 }

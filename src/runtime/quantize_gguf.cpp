@@ -100,7 +100,8 @@ class DecoderFile {
   }
 
   /// One matrix or vector; `n_heads` where the rows are those of heads whose halves go in turns.
-  void add(std::string name, const std::string& canonical, GgufStorage storage, std::int64_t n_heads = 0) {
+  void add(const std::string& name, const std::string& canonical, GgufStorage storage,
+           std::int64_t n_heads = 0) {
     const auto found = checkpoint_.tensors.find(canonical);
     if (found == checkpoint_.tensors.end()) {
       fail(ErrorCode::model, "{}: the tensor {} is missing; the download may be incomplete", model_,
