@@ -22,7 +22,8 @@ Group group_at(const GroupedRows& format, const std::uint8_t* row, std::int64_t 
   if constexpr (offset == GroupOffset::minimum) {
     group.minimum = number_at(row + format.offsets_at, format.scale, index);
   } else if constexpr (offset == GroupOffset::zero_point) {
-    group.zero = static_cast<int>(reinterpret_cast<const std::int8_t*>(row + format.offsets_at)[index]);
+    const int stored = row[format.offsets_at + index];
+    group.zero = (stored ^ 0x80) - 0x80;  // it is a signed byte
   }
   return group;
 }
