@@ -34,6 +34,7 @@ void write_file(const std::string& path, const std::string& text) {
 
 int run_comparison(const std::vector<std::string>& files) {
   std::vector<BenchReport> reports;
+  reports.reserve(files.size());
   for (const std::string& file : files) reports.push_back(parse_bench_report(read_text_file(file), file));
   OutputFile().write(compare_reports(reports.at(0), reports.at(1)));
   return exit_done;
@@ -67,7 +68,10 @@ int run(const BenchArguments& arguments) {
 
 void add_sweep_options(CLI::App& command, BenchSweep& sweep) {
   std::string words;
-  for (const auto& [word, value] : precision_words()) words += (words.empty() ? "" : "|") + word;
+  for (const auto& [word, value] : precision_words()) {
+    if (!words.empty()) words += '|';
+    words += word;
+  }
   const auto set_precisions = [&sweep, words](const std::vector<std::string>& chosen) {
     for (const std::string& one : chosen) {
       const auto& known = precision_words();
