@@ -71,7 +71,7 @@ Settled settle(const Blueprint& model, const EngineOptions& options, const Deman
                backend::Backend& backend, Bytes opening) {
   const std::uint64_t budget = options.memory_limit;
   const Configuration asked = configure(options, model.description, demand);
-  OutsideBytes outside = outside_bytes(model, options, asked);
+  OutsideBytes outside = outside_bytes(model, options, asked, backend.device_memory() != nullptr);
   outside.opening = opening;
   if (backend.device_memory() != nullptr) outside.driver = backend.device_memory()->room().driver;
   const auto plan_for = [&](const Configuration& configuration) {

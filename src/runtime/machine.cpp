@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/elf_section.h"
+
 namespace galago::runtime {
 namespace {
 
@@ -180,7 +182,7 @@ ProcessMemory process_memory() {
   return {proc_bytes("/proc/self/status", "VmRSS"), proc_bytes("/proc/self/status", "VmHWM")};
 }
 
-std::uint64_t program_bytes() {
+std::uint64_t program_bytes(bool with_device_code) {
   malloc_trim(0);  // what opening a model needed for a moment
   std::map<std::string, Mapped> files;
   std::ifstream stream("/proc/self/smaps");
@@ -200,7 +202,9 @@ std::uint64_t program_bytes() {
   }
   std::uint64_t bytes = process_memory().resident_bytes;
   for (const auto& [path, file] : files) {
-    if (file.is_program) bytes += file.bytes - std::min(file.bytes, file.resident);
+    if (!file.is_program) continue;
+    const std::uint64_t unread = with_device_code ? 0 : section_bytes(path, ".nv_fatbin");
+    bytes += file.bytes - std::min(file.bytes, file.resident + unread);
   }
   return bytes;
 }

@@ -29,8 +29,9 @@ struct ProcessMemory {
 ProcessMemory process_memory();
 
 /// What this process has resident now, and what its program and libraries can add to it: pages of them that
-/// nobody has touched yet.
-std::uint64_t program_bytes();
+/// nobody has touched yet. Code for CUDA devices, which a program that uses none never reads, only
+/// `with_device_code`.
+std::uint64_t program_bytes(bool with_device_code);
 
 /// Lets the peak begin anew at what is resident now; where the system does not allow it, the old one stays.
 void reset_peak_resident();

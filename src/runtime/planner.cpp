@@ -48,7 +48,7 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, b
 }
 
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
-                           const Configuration& configuration) {
+                           const Configuration& configuration, bool on_device) {
   // Of each request in work: the prompt's tokens and keys, and candidates of the sampler. Of each sequence:
   // its page table and keys. Strings and rounding.
   constexpr Bytes per_token = 36, per_word = 24, per_cached_token = 9, strings = 768 << 10;
@@ -56,7 +56,7 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
   const auto context = static_cast<Bytes>(configuration.context);
   OutsideBytes outside;
   outside.runtime =
-      program_bytes() + strings + (batch + kept_sequences) * per_cached_token * context +
+      program_bytes(on_device) + strings + (batch + kept_sequences) * per_cached_token * context +
       batch * (per_token * context + per_word * static_cast<Bytes>(model.description.decoder.vocab_size));
   if (!configuration.with_pictures || options.picture_bytes == 0) return outside;
   // Cutting takes 16 bytes a pixel of a tile, and rows and coefficients that the picture's own bytes exceed.

@@ -36,7 +36,7 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, b
 
 /// Measured when it is asked for, so after the model's files were opened. `opening` is left 0.
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
-                           const Configuration& configuration);
+                           const Configuration& configuration, bool on_device);
 
 /// Puts a rehearsal into the words of the public plan.
 Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
