@@ -85,9 +85,12 @@ class Queue {
     add_time(op, cost, start);
   }
 
-  /// From now on every piece of work is timed. `finish` returns when a device has done what it was handed, so
-  /// that work no longer overlaps there.
-  void time_ops(std::function<void()> finish) { finish_ = std::move(finish); }
+  /// From now on every piece of work is timed, what was timed before forgotten. `finish` returns when a
+  /// device has done what it was handed, so that work no longer overlaps there.
+  void time_ops(std::function<void()> finish) {
+    finish_ = std::move(finish);
+    times_ = {};
+  }
   const OpTimes& op_times() const { return times_; }
 
   void enter(Phase phase) { phase_ = phase; }

@@ -126,6 +126,8 @@ TEST(Profile, CountsEveryOperationOfTheRequestsSinceItsStart) {
   EXPECT_NE(to_text(profile).find("attend_pages"), std::string::npos);
   const auto json = nlohmann::json::parse(to_json(profile));
   EXPECT_EQ(json.at("ops").size(), profile.ops.size());
+  engine.start_profile();
+  EXPECT_TRUE(engine.profile().ops.empty()) << "started anew";
 }
 
 TEST(Profile, HoldsRoundedProductsAgainstTheirOwnCeiling) {
