@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -120,6 +121,16 @@ struct Mapped {
   bool is_program = false;
 };
 
+/// Bytes of code for CUDA devices in a program's file; read once, since a file in use stays as it is.
+std::uint64_t device_code_bytes(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, std::uint64_t> known;
+  const std::lock_guard lock(mutex);
+  const auto [file, is_new] = known.try_emplace(path, 0);
+  if (is_new) file->second = section_bytes(path, ".nv_fatbin");
+  return file->second;
+}
+
 // A megabyte of FP32 weights: stays in the second-level caches.
 constexpr Probe compute{256, 512, 512};
 constexpr double compute_flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
@@ -203,7 +214,7 @@ std::uint64_t program_bytes(bool with_device_code) {
   std::uint64_t bytes = process_memory().resident_bytes;
   for (const auto& [path, file] : files) {
     if (!file.is_program) continue;
-    const std::uint64_t unread = with_device_code ? 0 : section_bytes(path, ".nv_fatbin");
+    const std::uint64_t unread = with_device_code ? 0 : device_code_bytes(path);
     bytes += file.bytes - std::min(file.bytes, file.resident + unread);
   }
   return bytes;
