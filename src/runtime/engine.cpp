@@ -9,7 +9,6 @@
 #include "checkpoint/shapes.h"
 #include "runtime/adapters.h"
 #include "runtime/backend_choice.h"
-#include "runtime/device_check.h"
 #include "runtime/executor.h"
 #include "runtime/fit.h"
 #include "runtime/generation.h"
@@ -22,6 +21,7 @@
 #include "runtime/planner.h"
 #include "runtime/prompt.h"
 #include "runtime/report/collect.h"
+#include "runtime/room_check.h"
 #include "runtime/scheduler.h"
 #include "runtime/shape_model.h"
 
@@ -54,8 +54,7 @@ struct Prepared {
     settled.plan.chat_format = files.chat.format.name();
     settled.plan.notice = files.chat.notice;
     if (machine == PlannedFor::another_machine) return;
-    if (backend->device_memory() == nullptr) runtime::check_machine(settled.plan, options);
-    runtime::check_device(files, options, demand(options), *backend, settled);
+    runtime::check_room(files, options, demand(options), *backend, settled);
   }
 
   runtime::Demand demand(const EngineOptions& options) const {

@@ -39,8 +39,8 @@ Configuration within_kv_limit(const Blueprint& model, const EngineOptions& optio
                               const Configuration& asked, const Rehearsal& rehearsal) {
   const Bytes available = available_memory();
   if (!options.kv_limit || available == 0 || least_budget(rehearsal, options) <= available) return asked;
-  const Bytes others = rehearsal.peak_bytes() - std::min(kv_bytes(rehearsal), rehearsal.peak_bytes());
-  const double allowed = *options.kv_limit * static_cast<double>(available - std::min(others, available));
+  const double allowed =
+      kv_allowance(*options.kv_limit, available, {rehearsal.peak_bytes(), kv_bytes(rehearsal)});
   const auto page_bytes = static_cast<double>(kv_bytes(rehearsal)) / static_cast<double>(asked.n_pages());
   EngineOptions shorter = options;
   shorter.context = static_cast<std::int64_t>(allowed / page_bytes) / asked.batch * asked.page_tokens;
@@ -66,6 +66,11 @@ std::optional<Rehearsal> if_possible(Make&& make) {
 }
 
 }  // namespace
+
+double kv_allowance(double fraction, Bytes available, const KvPart& part) {
+  const Bytes others = part.peak_bytes - std::min(part.kv_bytes, part.peak_bytes);
+  return fraction * static_cast<double>(available - std::min(others, available));
+}
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
                backend::Backend& backend, Bytes opening) {
@@ -104,20 +109,6 @@ Settled settle(const Blueprint& model, const EngineOptions& options, const Deman
        "{}: nothing fits in a budget of {} bytes; the smallest configuration ({}) needs {}: {} bytes too few",
        model.checkpoint.directory.string(), budget, least.choice, least.peak_bytes,
        least.peak_bytes - budget);
-}
-
-void check_machine(const Plan& plan, const EngineOptions& options) {
-  const std::uint64_t total = total_memory();
-  if (total > 0 && options.memory_limit > total) {
-    fail(ErrorCode::memory, "a budget of {} bytes was given, this machine has {}", options.memory_limit,
-         total);
-  }
-  const std::uint64_t available = available_memory();
-  if (available == 0 || plan.peak_bytes <= available) return;
-  fail(ErrorCode::memory,
-       "{} needs {} bytes and the machine has {} free: {} bytes too few; --memory {} finds a configuration "
-       "that fits, if there is one",
-       plan.model, plan.peak_bytes, available, plan.peak_bytes - available, available);
 }
 
 std::string describe_choice(const Configuration& configuration, const model::Description& description) {

@@ -27,8 +27,15 @@ struct Settled {
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
                backend::Backend& backend, Bytes opening = 0);
 
-/// Throws Error{memory} when the plan, or the budget, is above what this machine has.
-void check_machine(const Plan& plan, const EngineOptions& options);
+/// What a plan takes in all and, of that, for its KV pages.
+struct KvPart {
+  Bytes peak_bytes;
+  Bytes kv_bytes;
+};
+
+/// How many bytes the KV pages may take: `fraction` (EngineOptions::kv_limit) of what `available` bytes leave
+/// beside the rest of the plan; 0 where the rest alone is more.
+double kv_allowance(double fraction, Bytes available, const KvPart& part);
 
 /// What may be chosen under a budget, from the best quality downwards; what the options fix is the same in
 /// all. The order is told and reasoned in docs/memory.md.

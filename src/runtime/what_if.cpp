@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "galago/plan.h"
+#include "runtime/fit.h"
 #include "runtime/plan_subject.h"
 #include "runtime/shape_model.h"
 
@@ -37,8 +38,7 @@ std::string picture_text(const PictureSize& picture) {
 std::int64_t kv_tokens(const Plan& plan, Bytes memory_bytes, double fraction) {
   const auto is_kv = [](const RegionPlan& region) { return region.name == "kv"; };
   const Bytes kv = std::find_if(plan.regions.begin(), plan.regions.end(), is_kv)->bytes;
-  const Bytes others = plan.peak_bytes - std::min(kv, plan.peak_bytes);
-  const double allowed = fraction * static_cast<double>(memory_bytes - std::min(others, memory_bytes));
+  const double allowed = runtime::kv_allowance(fraction, memory_bytes, {plan.peak_bytes, kv});
   const double page_bytes = static_cast<double>(kv) / static_cast<double>(plan.n_pages);
   return static_cast<std::int64_t>(allowed / page_bytes) * plan.page_tokens;
 }

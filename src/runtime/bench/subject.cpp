@@ -12,11 +12,11 @@
 #include "galago/image.h"
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
-#include "runtime/device_check.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
 #include "runtime/model_path.h"
 #include "runtime/report/collect.h"
+#include "runtime/room_check.h"
 #include "runtime/sampler.h"
 #include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
@@ -95,10 +95,9 @@ Subject::Subject(const BenchOptions& options)
     fail(ErrorCode::usage, "{} tokens of prompt and {} new ones do not fit in a context of {}", prompt_tokens,
          options_.new_tokens, configuration_.context);
   }
-  check_device(model_, options_.engine, demand, *backend_, settled);
+  check_room(model_, options_.engine, demand, *backend_, settled);
   rehearsal_ = settled.rehearsal;
   plan_ = std::move(settled.plan);
-  if (backend_->device_memory() == nullptr) check_machine(plan_, options_.engine);
 
   if (options_.picture) {
     jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});

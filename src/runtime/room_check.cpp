@@ -1,4 +1,4 @@
-#include "runtime/device_check.h"
+#include "runtime/room_check.h"
 
 #include <fmt/format.h>
 
@@ -24,12 +24,30 @@ std::string what_fits(const Blueprint& model, const EngineOptions& options, cons
   }
 }
 
+/// The plan, or the budget, is not above what this machine has.
+void check_machine(const Plan& plan, const EngineOptions& options) {
+  const std::uint64_t total = total_memory();
+  if (total > 0 && options.memory_limit > total) {
+    fail(ErrorCode::memory, "a budget of {} bytes was given, this machine has {}", options.memory_limit,
+         total);
+  }
+  const std::uint64_t available = available_memory();
+  if (available == 0 || plan.peak_bytes <= available) return;
+  fail(ErrorCode::memory,
+       "{} needs {} bytes and the machine has {} free: {} bytes too few; --memory {} finds a configuration "
+       "that fits, if there is one",
+       plan.model, plan.peak_bytes, available, plan.peak_bytes - available, available);
+}
+
 }  // namespace
 
-void check_device(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-                  backend::Backend& backend, const Settled& settled) {
+void check_room(const Blueprint& model, const EngineOptions& options, const Demand& demand,
+                backend::Backend& backend, const Settled& settled) {
   memory::DeviceMemory* const device = backend.device_memory();
-  if (device == nullptr) return;
+  if (device == nullptr) {
+    check_machine(settled.plan, options);
+    return;
+  }
   const Rehearsal& rehearsal = settled.rehearsal;
   const Bytes on_device = rehearsal.memory.device_bytes();
   const Bytes on_host =
