@@ -10,6 +10,7 @@
 
 #include "base/fail.h"
 #include "galago/plan.h"
+#include "runtime/configuration.h"
 #include "runtime/plan_subject.h"
 #include "runtime/quality.h"
 
@@ -31,12 +32,9 @@ struct Setting {
   double accuracy_points = 0;
 };
 
-std::string_view word_of(Precision precision) {
-  return precision == Precision::int8 ? "int8" : precision == Precision::int4 ? "int4" : "";
-}
-
-std::string_view word_of(KvPrecision precision) {
-  return precision == KvPrecision::int8 ? "int8" : precision == KvPrecision::int4 ? "int4" : "";
+/// As models/quality.json calls the type.
+std::string word_of(Precision precision) {
+  return runtime::short_name(runtime::weight_format_of(precision));
 }
 
 /// What a lever can be: what the options say, or else all of it.
@@ -61,8 +59,9 @@ Settings with_precisions(const EngineOptions& options, bool has_tower) {
         setting.options.precision = decoder;
         setting.options.tower_precision = tower;
         setting.options.kv = kv;
-        setting.perplexity_percent = loss_of(losses.decoder_perplexity_percent, word_of(decoder)) +
-                                     loss_of(losses.kv_perplexity_percent, word_of(kv));
+        setting.perplexity_percent =
+            loss_of(losses.decoder_perplexity_percent, word_of(decoder)) +
+            loss_of(losses.kv_perplexity_percent, runtime::short_name(runtime::kv_format_of(kv, decoder)));
         const Precision of_tower = tower == Precision::automatic ? decoder : tower;
         if (has_tower) setting.accuracy_points = loss_of(losses.tower_accuracy_points, word_of(of_tower));
         settings.push_back(setting);

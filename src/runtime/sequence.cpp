@@ -9,7 +9,7 @@ Sequence::Sequence(memory::PagePool& pool, std::int64_t page_tokens, std::int64_
                    CopyPage copy_page)
     : pool_(pool), page_tokens_(page_tokens), copy_page_(std::move(copy_page)) {
   keys_.reserve(static_cast<std::size_t>(max_tokens));
-  pages_.reserve(static_cast<std::size_t>((max_tokens + page_tokens - 1) / page_tokens));
+  pages_.reserve(static_cast<std::size_t>(pages_for(max_tokens)));
 }
 
 Sequence::~Sequence() {
@@ -17,7 +17,7 @@ Sequence::~Sequence() {
 }
 
 void Sequence::share(const Sequence& other, std::int64_t length) {
-  const auto n_pages = static_cast<std::ptrdiff_t>((length + page_tokens_ - 1) / page_tokens_);
+  const auto n_pages = static_cast<std::ptrdiff_t>(pages_for(length));
   for (const memory::PageId page : std::span(other.pages_).first(static_cast<std::size_t>(n_pages))) {
     pool_.retain(page);
     pages_.push_back(page);
@@ -31,7 +31,7 @@ bool Sequence::next_page_is_shared() const {
 }
 
 std::int64_t Sequence::pages_to_take(std::int64_t n_tokens) const {
-  const std::int64_t needed = (n_tokens + page_tokens_ - 1) / page_tokens_;
+  const std::int64_t needed = pages_for(n_tokens);
   const std::int64_t lacking = std::max<std::int64_t>(needed - static_cast<std::int64_t>(pages_.size()), 0);
   return lacking + (n_tokens > length() && next_page_is_shared() ? 1 : 0);
 }
@@ -54,7 +54,7 @@ void Sequence::append(std::span<const ContentKey> keys) {
 
 void Sequence::truncate(std::int64_t length) {
   keys_.resize(static_cast<std::size_t>(length));
-  const auto needed = static_cast<std::size_t>((length + page_tokens_ - 1) / page_tokens_);
+  const auto needed = static_cast<std::size_t>(pages_for(length));
   while (pages_.size() > needed) {
     pool_.release(pages_.back());
     pages_.pop_back();

@@ -45,6 +45,7 @@ class Sequence {
   std::int64_t common_prefix(std::span<const ContentKey> keys) const;
 
  private:
+  std::int64_t pages_for(std::int64_t n_tokens) const { return (n_tokens + page_tokens_ - 1) / page_tokens_; }
   /// Whether the page that the next position is written to belongs to others too.
   bool next_page_is_shared() const;
 

@@ -33,10 +33,11 @@ std::int64_t SequenceCache::cached_prefix(const Wish& wish) const {
   return longest_beginning(wish).length;
 }
 
-SequenceCache::Slot* SequenceCache::oldest_kept(const Slot* spared) const {
+SequenceCache::Slot* SequenceCache::oldest_kept(const Slot* spared, Wanted wanted) const {
   Slot* oldest = nullptr;
   for (const auto& slot : slots_) {
     if (slot->in_work || slot.get() == spared) continue;
+    if (wanted == Wanted::pages && slot->sequence.length() == 0) continue;
     const auto age = [](const Slot& s) { return s.sequence.length() == 0 ? 0 : s.last_use; };
     if (oldest == nullptr || age(*slot) < age(*oldest)) oldest = slot.get();
   }
@@ -64,28 +65,20 @@ Sequence* SequenceCache::admit(const Wish& wish) {
   const bool goes_on =
       origin != nullptr && !origin->in_work &&
       (beginning.length + page_tokens_ > origin->sequence.length() || !rope_.long_frequencies.empty());
-  Slot* const target = goes_on ? origin : oldest_kept(origin);
+  Slot* const target = goes_on ? origin : oldest_kept(origin, Wanted::place);
   if (target == nullptr) fail(ErrorCode::internal, "more requests are in work than there are sequences");
   target->sequence.truncate(target == origin ? beginning.length : 0);
   if (origin != nullptr && target != origin) target->sequence.share(origin->sequence, beginning.length);
   while (target->sequence.pages_to_take(wish.n_tokens) > pool_.n_free()) {
-    if (give_up_oldest(*target)) continue;
+    if (Slot* const oldest = oldest_kept(target, Wanted::pages)) {
+      oldest->sequence.truncate(0);
+      continue;
+    }
     // What it shares with others stays theirs.
     if (target != origin) target->sequence.truncate(0);
     return nullptr;
   }
   return begin_work(*target, wish);
-}
-
-bool SequenceCache::give_up_oldest(const Slot& spared) {
-  Slot* oldest = nullptr;
-  for (const auto& slot : slots_) {
-    if (slot->in_work || slot.get() == &spared || slot->sequence.length() == 0) continue;
-    if (oldest == nullptr || slot->last_use < oldest->last_use) oldest = slot.get();
-  }
-  if (oldest == nullptr) return false;
-  oldest->sequence.truncate(0);
-  return true;
 }
 
 void SequenceCache::keep(Sequence& sequence) {

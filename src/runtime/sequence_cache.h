@@ -59,10 +59,10 @@ class SequenceCache {
   };
 
   Beginning longest_beginning(const Wish& wish) const;
-  /// The kept slot, other than `spared`, that was used the longest time ago; empty ones come first.
-  Slot* oldest_kept(const Slot* spared) const;
-  /// Empties the kept slot, other than `spared`, that was used the longest time ago; false: there is none.
-  bool give_up_oldest(const Slot& spared);
+  enum class Wanted { place, pages };
+  /// The kept slot, other than `spared`, that was used the longest time ago; null: there is none. Empty ones
+  /// come first where a place is wanted, and are of no use for pages.
+  Slot* oldest_kept(const Slot* spared, Wanted wanted) const;
   Slot& slot_of(const Sequence& sequence) const;
   Sequence* begin_work(Slot& slot, const Wish& wish);
 

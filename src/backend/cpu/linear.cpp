@@ -35,7 +35,8 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   kernels::Int8Rows rest{};
   kernels::Linear second = op;  // adds what the rest of x gives
   float* errors = nullptr;
-  if (rounds_twice(op)) {
+  const bool twice = rounds_twice(op);
+  if (twice) {
     rest = take_int8_rows(exec, grouped, op.m, op.k);
     errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
     second.int8 = &rest;
@@ -54,7 +55,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     if (op.int8 != nullptr) {
       const auto round_row = [&](std::int64_t row, int thread) {
         kernels_.quantise(op.x, op.x_stride, op.k, int8, row, 1);
-        if (rounds_twice(op)) round_rest(op, row, errors + thread * op.k, rest);
+        if (twice) round_rest(op, row, errors + thread * op.k, rest);
       };
       // A row takes less time than waking the other threads.
       if (op.m < pool_.n_threads()) {
@@ -66,7 +67,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     if (op.bf16 != nullptr) {
       for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
     }
-    multiply_columns(op, rounds_twice(op) ? &second : nullptr, scratch);
+    multiply_columns(op, twice ? &second : nullptr, scratch);
   });
 }
 
