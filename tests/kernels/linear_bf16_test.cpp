@@ -1,9 +1,8 @@
 // linear with x in BF16: equal to the reference on what BF16 makes of x and of the weights.
 #include <algorithm>
 
-#include "kernels/reference/reference.h"
+#include "product_check.h"
 #include "support/random.h"
-#include "tables.h"
 #include "tensor/convert.h"
 
 namespace galago::testing {
@@ -44,8 +43,6 @@ void check(const kernels::KernelTable& kernels, const Problem& problem, std::int
   const Halves w(static_cast<std::size_t>(n * k), dtype, 2);
   const Halves up(static_cast<std::size_t>(n * k), dtype, 3);
   const kernels::Bf16Rows rows{x.bits.data(), stride};
-  std::vector<float> y(static_cast<std::size_t>(m * n));
-  std::vector<float> scratch(kernels::linear_scratch_floats);
   const kernels::Linear op{.x = x.values.data(),
                            .x_stride = stride,
                            .w = w.bits.data(),
@@ -55,30 +52,15 @@ void check(const kernels::KernelTable& kernels, const Problem& problem, std::int
                            .n = n,
                            .k = k,
                            .bias = nullptr,
-                           .activation = gated ? kernels::Activation::silu : kernels::Activation::none,
+                           .activation = kernels::Activation::none,
                            .residual = nullptr,
                            .residual_stride = 0,
-                           .y = y.data(),
-                           .y_stride = n,
+                           .y = nullptr,
+                           .y_stride = 0,
                            .bf16 = &rows};
-  for (std::int64_t first = 0; first < n; first += columns_at_once) {
-    kernels.linear(op, first, std::min(columns_at_once, n - first), scratch.data());
-  }
-  for (std::int64_t i = 0; i < m; ++i) {
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float* row = x.values.data() + i * stride;
-      double expected = kernels::reference::dot(row, w.values.data() + j * k, k);
-      // Terms are below 1, so k of them summed in any order are off by at most k * k * 2^-24.
-      double bound = static_cast<double>(k * k) * 6e-8 * 0.25 + 1e-6;
-      if (gated) {
-        const double other = kernels::reference::dot(row, up.values.data() + j * k, k);
-        bound *= 1 + std::abs(expected) + std::abs(other);
-        expected = kernels::reference::silu(expected) * other;
-      }
-      ASSERT_NEAR(y[static_cast<std::size_t>(i * n + j)], expected, bound + std::abs(expected) * 1e-6)
-          << "row " << i << " column " << j;
-    }
-  }
+  // Terms are below 1, so k of them summed in any order are off by at most k * k * 2^-24.
+  expect_equals_reference(kernels, op, {w.values.data(), up.values.data()}, columns_at_once,
+                          {static_cast<double>(k * k) * 6e-8 * 0.25 + 1e-6, 1e-6});
 }
 
 class Bf16LinearTest : public KernelTest {};

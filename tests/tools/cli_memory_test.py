@@ -6,7 +6,7 @@ import resource
 import subprocess
 import unittest
 
-from galago_cli import BINARY, GOLDENS, IMAGES, MODEL, CliTest
+from galago_cli import BINARY, GOLDENS, IMAGES, MODEL, CliTest, bmp
 
 MIB = 1 << 20
 SAMPLES = GOLDENS.parent.parent / "models" / "demo" / "samples"
@@ -50,19 +50,14 @@ class Contract(CliTest):
         self.keeps_contract(IMAGES / "wide.jpg")
 
     def test_of_a_large_picture(self):
-        width, height = 4000, 3000
-        header = b"BM" + (54 + width * height * 3).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-        header += (40).to_bytes(4, "little") + width.to_bytes(4, "little") + height.to_bytes(4, "little")
-        header += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
         picture = self.folder / "large.bmp"
-        picture.write_bytes(header + bytes(range(250)) * (width * height * 3 // 250))
+        picture.write_bytes(bmp(4000, 3000, bytes(range(250)) * (4000 * 3000 * 3 // 250)))
         peak, plan = self.peak_and_plan("-m", MODEL, picture)
         self.assertLessEqual(peak, plan + 0.01 * MIB)
 
     def test_with_staged_tower_and_streamed_layers(self):
         self.keeps_contract("-m", GOLDENS / "internvl2-llama", "--tower", "staged", "--stream-layers", "2",
                             IMAGES / "wide.jpg")
-
 
     def test_of_folders_in_rounds_and_batches(self):
         self.keeps_contract("--tower", "staged", "--encode-batch", "3", "--batch", "2", SAMPLES)
@@ -142,12 +137,8 @@ class Budgets(CliTest):
         self.assertFalse(ladder[0]["fits"])
 
     def test_a_later_picture_in_a_chat_is_planned_for_or_refused_with_the_numbers(self):
-        width, height = 1000, 800
-        header = b"BM" + (54 + width * height * 3).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-        header += (40).to_bytes(4, "little") + width.to_bytes(4, "little") + height.to_bytes(4, "little")
-        header += (1).to_bytes(2, "little") + (24).to_bytes(2, "little") + bytes(24)
         picture = self.folder / "later.bmp"
-        picture.write_bytes(header + bytes(width * height * 3))
+        picture.write_bytes(bmp(1000, 800, bytes(1000 * 800 * 3)))
         lines = f"/image {picture}\nWhat is it?\n"
         arguments = ("chat", "-m", self.model, "--max-new-tokens", "2", "--context", "512")
         self.galago(*arguments, stdin=lines)

@@ -21,6 +21,12 @@ def read_safetensors(path):
     return json.loads(data[8:8 + n]), data[8 + n:]
 
 
+def bmp(width, height, pixels):
+    """A BMP file of 24 bits a pixel; `width` is a multiple of 4, since lines are padded to that many bytes."""
+    file_header = struct.pack("<2sI4xI", b"BM", 54 + len(pixels), 54)
+    return file_header + struct.pack("<IIIHH24x", 40, width, height, 1, 24) + pixels
+
+
 class CliTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
