@@ -80,6 +80,13 @@ class BadOptions(CliTest):
         for size in ("8GB?", "GiB", "-1GiB", "1e400TiB", "1..5GiB", "0"):
             self.assertIn("8GiB", self.fails(2, "--memory", "plan", "-m", MODEL, f"--memory={size}"))
 
+    def test_command_lines_that_cannot_be_are_told_in_one_sentence(self):
+        for command, name in (([], "subcommand"), (["captoin", "a.png"], "captoin"), (["caption"], "inputs"),
+                              (["caption", "a.png", "--frob"], "--frob"), (["plan", "--shape"], "--shape"),
+                              (["plan", "--threads", "x"], "--threads")):
+            with self.subTest(command):
+                self.assertIn("--help", self.fails(2, name, *command))
+
     def test_memory_too_small(self):
         self.fails(4, "1000", "plan", "-m", MODEL, "--memory", "1000")
 

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <new>
+#include <string>
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -36,6 +37,19 @@ int exit_code_of(galago::ErrorCode code) {
   return exit_some_failed;
 }
 
+/// Help and version go to stdout; what cannot be is told in one sentence.
+int end_without_run(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const auto chosen = app.get_subcommands();
+  const std::string command = chosen.empty() ? "" : chosen.front()->get_name() + " ";
+  const auto rest = app.remaining();
+  const bool is_unknown = chosen.empty() && !rest.empty();
+  spdlog::error("{}; galago {}--help tells what there is",
+                is_unknown ? fmt::format("there is no command {}", rest.front()) : std::string(error.what()),
+                command);
+  return exit_usage;
+}
+
 int run_command(int argc, char** argv) {
   CLI::App app("Vision-language models in limited memory: a picture in, words out.", "galago");
   app.set_version_flag("--version", "galago " GALAGO_VERSION);
@@ -62,7 +76,7 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? exit_done : exit_usage;
+    return end_without_run(app, error);
   }
   spdlog::set_level(settings.quiet ? spdlog::level::err : spdlog::level::from_str(level));
   return run();
