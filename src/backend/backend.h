@@ -96,7 +96,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// "cpu"
+  /// The word that chooses it: "cpu", "cuda:0".
   virtual std::string name() const = 0;
   /// What the kernels are built for and how many threads run them: "avx2, 2 threads".
   virtual std::string description() const = 0;

@@ -41,6 +41,8 @@ std::string_view name_of(Op op) {
       return "pixel_shuffle";
     case Op::add_scaled:
       return "add_scaled";
+    case Op::hand_over:
+      return "hand_over";
   }
   return "?";
 }
@@ -53,6 +55,20 @@ Cost Ledger::total(Phase phase) const {
   Cost sum;
   for (const Cost& cost : costs[static_cast<std::size_t>(phase)]) sum += cost;
   return sum;
+}
+
+Ledger& Ledger::operator+=(const Ledger& other) {
+  for (std::size_t phase = 0; phase < n_phases; ++phase) {
+    for (std::size_t op = 0; op < n_ops; ++op) costs[phase][op] += other.costs[phase][op];
+  }
+  return *this;
+}
+
+OpTime& OpTime::operator+=(const OpTime& other) {
+  calls += other.calls;
+  seconds += other.seconds;
+  cost += other.cost;
+  return *this;
 }
 
 void Queue::add_time(Op op, const Cost& cost, std::chrono::steady_clock::time_point start) {

@@ -40,8 +40,9 @@ enum class Op {
   attend_pages,
   pixel_shuffle,
   add_scaled,
+  hand_over,  ///< from one device to the next
 };
-inline constexpr std::size_t n_ops = 15;
+inline constexpr std::size_t n_ops = 16;
 
 using memory::n_phases;
 using memory::Phase;
@@ -54,6 +55,8 @@ struct Ledger {
 
   void add(Phase phase, Op op, const Cost& cost);
   Cost total(Phase phase) const;
+
+  Ledger& operator+=(const Ledger& other);
 };
 
 /// What the pieces of work of one kind took together.
@@ -61,6 +64,8 @@ struct OpTime {
   std::uint64_t calls = 0;
   double seconds = 0;
   Cost cost;
+
+  OpTime& operator+=(const OpTime& other);
 };
 
 /// By phase and op.

@@ -44,11 +44,11 @@ SideBranch load_branch(const std::string& name, const Target& target, const Bran
 
 }  // namespace
 
-Adapter load_picture_adapter(const DecoderShape& shape, WeightSource& source) {
+Adapter load_picture_adapter(const DecoderShape& shape, const LayerRange& range, WeightSource& source) {
   const BranchShape& branch = *shape.picture_branches;
   Adapter adapter;
   adapter.max_rank = branch.rank;
-  for (std::int64_t i = 0; i < shape.n_layers; ++i) {
+  for (std::int64_t i = range.first; i < range.end; ++i) {
     LayerBranches layer;
     const auto factor = [&](const char* matrix) { return layer_name(i, matrix) + ".picture.b"; };
     const std::array<NamedShape, 3> qkv{{{factor("attn.q"), {shape.query_size(), branch.rank}},
@@ -68,9 +68,10 @@ Adapter load_picture_adapter(const DecoderShape& shape, WeightSource& source) {
   return adapter;
 }
 
-Adapter load_adapter(const DecoderShape& shape, const AdapterShape& adapter_shape, WeightSource& source) {
+Adapter load_adapter(const DecoderShape& shape, const LayerRange& range, const AdapterShape& adapter_shape,
+                     WeightSource& source) {
   Adapter adapter;
-  for (std::int64_t i = 0; i < shape.n_layers; ++i) {
+  for (std::int64_t i = range.first; i < range.end; ++i) {
     LayerBranches layer;
     for (const Target& target : targets_of(shape)) {
       const auto branch = adapter_shape.branches.find(layer_name(i, target.name));

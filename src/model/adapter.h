@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "model/layer_range.h"
 #include "model/weights.h"
 
 namespace galago::model {
@@ -38,6 +39,7 @@ struct LayerBranches {
   SideBranches qkv, attention_out, gate_up, down;
 };
 
+/// Its branches beside the layers of a decoder's part.
 struct Adapter {
   std::vector<LayerBranches> layers;
   std::int64_t max_rank = 0;
@@ -46,8 +48,9 @@ struct Adapter {
 struct DecoderShape;
 
 /// Partial LoRA of every linear layer: one branch beside query, key and value together.
-Adapter load_picture_adapter(const DecoderShape& shape, WeightSource& source);
+Adapter load_picture_adapter(const DecoderShape& shape, const LayerRange& range, WeightSource& source);
 /// The branches that an adapter has, each beside its own matrix.
-Adapter load_adapter(const DecoderShape& shape, const AdapterShape& adapter, WeightSource& source);
+Adapter load_adapter(const DecoderShape& shape, const LayerRange& range, const AdapterShape& adapter,
+                     WeightSource& source);
 
 }  // namespace galago::model

@@ -128,9 +128,10 @@ bool has_branches(const Decoder& decoder) {
   return decoder.picture_adapter.has_value() || !decoder.adapters.empty();
 }
 
-void run_attention(std::size_t index, std::int64_t window, const backend::LayerPages& pages,
-                   const StepContext& context) {
+/// `index`: within the decoder's part.
+void run_attention(std::size_t index, const backend::LayerPages& pages, const StepContext& context) {
   const auto& [shape, decoder, backend, exec, step, buffers] = context;
+  const std::int64_t window = shape.windows[static_cast<std::size_t>(decoder.range.first) + index];
   const DecoderLayer& layer = decoder.layers[index];
   const memory::Scope scope(exec.arena.region(RegionId::activations));
   const Matrix qkv = context.scratch(shape.query_size() + 2 * shape.kv_size());
@@ -178,57 +179,74 @@ DecoderLayer load_decoder_layer(const DecoderShape& shape, std::int64_t index, W
   return load_layer(shape, index, source);
 }
 
-Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64_t n_layers) {
+Decoder load_decoder(const DecoderShape& shape, const LayerRange& range, WeightSource& source,
+                     std::int64_t n_left_out) {
   Decoder decoder;
   decoder.shape = shape;
+  decoder.range = range;
   const Shape table{shape.vocab_size, shape.hidden_size};
-  decoder.token_embedding = source.matrix(Part::embeddings, {"decoder.embed.weight", table});
+  const auto embeddings = [&] { return source.matrix(Part::embeddings, {"decoder.embed.weight", table}); };
+  if (decoder.is_first()) decoder.token_embedding = embeddings();
   decoder.inverse_frequencies = source.constant(shape.rope.frequencies);
   if (!shape.rope.long_frequencies.empty()) {
     decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
   }
-  for (std::int64_t i = 0; i < n_layers; ++i) decoder.layers.push_back(load_layer(shape, i, source));
-  if (shape.picture_branches) decoder.picture_adapter = load_picture_adapter(shape, source);
-  for (const AdapterShape& adapter : shape.adapters) {
-    decoder.adapters.push_back(load_adapter(shape, adapter, source));
+  for (std::int64_t i = range.first; i < range.end - n_left_out; ++i) {
+    decoder.layers.push_back(load_layer(shape, i, source));
   }
+  if (shape.picture_branches) decoder.picture_adapter = load_picture_adapter(shape, range, source);
+  for (const AdapterShape& adapter : shape.adapters) {
+    decoder.adapters.push_back(load_adapter(shape, range, adapter, source));
+  }
+  if (!decoder.is_last()) return decoder;
   decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
-  decoder.output = shape.tied_embeddings ? decoder.token_embedding
-                                         : source.matrix(Part::output, {"decoder.output.weight", table});
+  if (!shape.tied_embeddings) {
+    decoder.output = source.matrix(Part::output, {"decoder.output.weight", table});
+  } else {
+    // Of one matrix two devices need a copy each.
+    decoder.output = decoder.is_first() ? decoder.token_embedding : embeddings();
+  }
   return decoder;
 }
 
-KvPages layout_pages(const DecoderShape& shape, const WeightFormat& format, std::int64_t page_tokens) {
+KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const WeightFormat& format,
+                     std::int64_t page_tokens) {
   KvPages pages;
   pages.page_tokens = page_tokens;
   pages.format = format;
   pages.layer_bytes =
       2 * static_cast<Bytes>(page_tokens * shape.n_kv_heads) * format.row_bytes(shape.head_size);
-  pages.page_bytes = static_cast<Bytes>(shape.n_layers) * pages.layer_bytes;
+  pages.page_bytes = static_cast<Bytes>(n_layers) * pages.layer_bytes;
   return pages;
 }
 
-void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
-                 const KvPages& pages, const DecoderStep& step, const Matrix& logits) {
+void embed_step(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                const DecoderStep& step, const Matrix& hidden) {
+  backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, hidden);
+}
+
+void run_layers(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                const KvPages& pages, const DecoderStep& step, const Matrix& hidden) {
   const DecoderShape& shape = decoder.shape;
-  const auto rows = static_cast<std::int64_t>(step.ids.size());
   const memory::Scope scope(exec.arena.region(RegionId::activations));
-  const StepBuffers buffers{exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
-                            exec.arena.matrix(RegionId::activations, rows, shape.hidden_size),
-                            exec.arena.matrix(RegionId::activations, rows, shape.rope.turned())};
+  const StepBuffers buffers{hidden, exec.arena.matrix(RegionId::activations, hidden.rows, shape.hidden_size),
+                            exec.arena.matrix(RegionId::activations, hidden.rows, shape.rope.turned())};
   const StepContext context{shape, decoder, backend, exec, step, buffers};
 
-  backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, buffers.hidden);
   make_rope_table(decoder, context);
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) {
     if (step.feed != nullptr) step.feed->require(i);
-    run_attention(i, shape.windows[i], pages.layer(static_cast<std::int64_t>(i)), context);
+    run_attention(i, pages.layer(static_cast<std::int64_t>(i)), context);
     run_mlp(i, context);
   }
-  if (logits.rows == 0) return;
-  const Matrix last = buffers.hidden.slice_rows(step.first_logit_row, logits.rows);
-  const Matrix normed = buffers.normed.slice_rows(0, logits.rows);
-  backend.rms_norm(exec, last, decoder.norm, shape.norm_epsilon, normed);
+}
+
+void compute_logits(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                    const Matrix& hidden, const Matrix& logits) {
+  const DecoderShape& shape = decoder.shape;
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const Matrix normed = exec.arena.matrix(RegionId::activations, hidden.rows, shape.hidden_size);
+  backend.rms_norm(exec, hidden, decoder.norm, shape.norm_epsilon, normed);
   backend.linear(exec, normed, decoder.output, {}, logits);
 }
 

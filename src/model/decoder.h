@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "model/adapter.h"
 #include "model/description.h"
+#include "model/layer_range.h"
 #include "model/weights.h"
 
 namespace galago::model {
@@ -24,23 +25,30 @@ struct DecoderLayer {
   Weight down;                ///< [hidden_size, mlp_size]
 };
 
+/// A decoder, or the part of one that lies on one device: layers that follow each other, the embeddings where
+/// they begin with the first, norm and output where they end with the last.
 struct Decoder {
-  DecoderShape shape;
-  Weight token_embedding;  ///< [vocab_size, hidden_size]
-  std::vector<DecoderLayer> layers;
-  Weight norm;                      ///< [hidden_size]
-  Weight output;                    ///< [vocab_size, hidden_size]
-  Weight inverse_frequencies;       ///< [rope.turned() / 2]
-  Weight long_inverse_frequencies;  ///< the same for sequences beyond the trained length, or not present
+  DecoderShape shape;                ///< of the whole decoder
+  LayerRange range;                  ///< which of its layers
+  Weight token_embedding;            ///< [vocab_size, hidden_size], where is_first()
+  std::vector<DecoderLayer> layers;  ///< of the range, in order
+  Weight norm;                       ///< [hidden_size], where is_last()
+  Weight output;                     ///< [vocab_size, hidden_size], where is_last()
+  Weight inverse_frequencies;        ///< [rope.turned() / 2]
+  Weight long_inverse_frequencies;   ///< the same for sequences beyond the trained length, or not present
   std::optional<Adapter> picture_adapter;  ///< of the rows of pictures, whatever is asked for
   std::vector<Adapter> adapters;           ///< of the requests that name one, as in shape.adapters
+
+  bool is_first() const { return range.first == 0; }
+  bool is_last() const { return range.end == shape.n_layers; }
 };
 
-/// Asks for the decoder's weights in the order in which they are used: all but those of the layers from
-/// `n_layers` on.
-Decoder load_decoder(const DecoderShape& shape, WeightSource& source, std::int64_t n_layers);
+/// Asks for the weights of a decoder's part in the order in which they are used: all but those of its last
+/// `n_left_out` layers.
+Decoder load_decoder(const DecoderShape& shape, const LayerRange& range, WeightSource& source,
+                     std::int64_t n_left_out = 0);
 inline Decoder load_decoder(const DecoderShape& shape, WeightSource& source) {
-  return load_decoder(shape, source, shape.n_layers);
+  return load_decoder(shape, {0, shape.n_layers}, source);
 }
 
 /// Asks for the weights of one layer.
@@ -54,7 +62,7 @@ class LayerFeed {
   virtual void require(std::size_t index) = 0;
 };
 
-/// Where keys and values of all layers live. A page holds `page_tokens` tokens of every layer, one layer
+/// Where keys and values of a part's layers live. A page holds `page_tokens` tokens of every layer, one layer
 /// after the other.
 struct KvPages {
   std::byte* base = nullptr;  ///< null in plan mode
@@ -70,23 +78,32 @@ struct KvPages {
   }
 };
 
-/// Layout of the pages; `base` is left null. `format`: of a head's key or value.
-KvPages layout_pages(const DecoderShape& shape, const WeightFormat& format, std::int64_t page_tokens);
+/// Layout of the pages of so many layers; `base` is left null. `format`: of a head's key or value.
+KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const WeightFormat& format,
+                     std::int64_t page_tokens);
 
 /// What one step computes: the rows of one or several sequences.
 struct DecoderStep {
   std::span<const std::int32_t> ids;  ///< one a row; -1 - i stands for row i of `image_embeddings`
-  Matrix image_embeddings{};          ///< [rows, hidden_size]
+  Matrix image_embeddings{};          ///< [rows, hidden_size], where the decoder is_first()
   std::span<const backend::SequenceRows> sequences;
   std::optional<std::size_t> adapter{};  ///< which of the decoder's all rows go through
   LayerFeed* feed = nullptr;             ///< none: all layers are in memory
-  std::int64_t first_logit_row =
-      0;  ///< logits are computed for rows [first_logit_row, first_logit_row + logits.rows)
 };
 
-/// Runs the step and writes `logits` [rows, vocab_size]. Keys and values of the step's rows are appended to
+/// What the layers hand to each other, the residual stream, begins: `hidden` [rows, hidden_size] becomes the
+/// embeddings of the step's rows.
+void embed_step(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                const DecoderStep& step, const Matrix& hidden);
+
+/// Takes `hidden` through the decoder's layers, in place. Keys and values of the step's rows are appended to
 /// `pages`.
-void run_decoder(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
-                 const KvPages& pages, const DecoderStep& step, const Matrix& logits);
+void run_layers(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                const KvPages& pages, const DecoderStep& step, const Matrix& hidden);
+
+/// Writes `logits` [rows, vocab_size] of rows that have gone through all layers, `hidden` [rows,
+/// hidden_size].
+void compute_logits(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
+                    const Matrix& hidden, const Matrix& logits);
 
 }  // namespace galago::model

@@ -1,6 +1,7 @@
 #include "runtime/configuration.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/fail.h"
 
@@ -152,6 +153,7 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   check_numbers(options, description.decoder);
   Configuration configuration = asked_formats(options, description.decoder);
   configuration.streamed_layers = options.streamed_layers;
+  configuration.stage_layers = {description.decoder.n_layers};
   configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);
   configuration.prompt_tokens =
       prompt_tokens > 0 ? std::min(prompt_tokens, configuration.context) : configuration.context;
@@ -179,6 +181,12 @@ Configuration configure(const EngineOptions& options, const model::Description& 
     choose_kept_pictures(options, configuration);
   }
   return configuration;
+}
+
+model::LayerRange Configuration::layers_of(std::size_t stage) const {
+  const auto until = stage_layers.begin() + static_cast<std::ptrdiff_t>(stage);
+  const std::int64_t first = std::accumulate(stage_layers.begin(), until, std::int64_t{0});
+  return {first, first + *until};
 }
 
 Configuration formats_for(Precision precision) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "galago/options.h"
@@ -50,13 +51,17 @@ struct Configuration {
   std::int64_t batch = 1;      ///< requests that are decoded at once
   std::int64_t kv_tokens = 0;  ///< EngineOptions::kv_tokens
   bool with_pictures = false;
+  std::vector<std::int64_t> stage_layers;  ///< of the decoder on each device, in order
 
+  std::int64_t most_rows() const { return std::max(prefill_chunk, batch); }     ///< of any step
   std::int64_t most_logit_rows() const { return std::max(logit_rows, batch); }  ///< of any step
   std::int64_t pages_for(std::int64_t n_tokens) const { return (n_tokens + page_tokens - 1) / page_tokens; }
   std::int64_t n_pages() const { return kv_tokens > 0 ? pages_for(kv_tokens) : batch * pages_for(context); }
-  /// Which regions keep their contents through a request.
-  memory::RegionSet lasting_regions() const {
-    return tower_staged ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
+  /// The layers of one of the devices.
+  model::LayerRange layers_of(std::size_t stage) const;
+  /// Which of a device's regions keep their contents through a request. The tower is on the first one.
+  memory::RegionSet lasting_regions(std::size_t stage) const {
+    return tower_staged && stage == 0 ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
   }
 };
 

@@ -116,10 +116,8 @@ std::vector<std::string> known_shape_names() {
 struct Engine::State {
   explicit State(const EngineOptions& options)
       : prepared(options),
-        executor(
-            prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
-            *prepared.backend,
-            memory::Arena::laid_out(prepared.settled.rehearsal.memory, prepared.backend->device_memory())),
+        executor(prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
+                 *prepared.backend, runtime::reserve(prepared.settled.rehearsal, *prepared.backend)),
         generation(prepared.files, executor),
         scheduler(generation, prepared.settled.configuration.batch) {}
 

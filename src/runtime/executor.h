@@ -1,28 +1,31 @@
-// A model in its arena, ready to compute: the same object counts bytes and costs for a plan, or owns them for
-// a run.
+// A model in its arenas, ready to compute: the same object counts bytes and costs for a plan, or owns them
+// for a run.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
-#include "backend/backend.h"
+#include "backend/backends.h"
 #include "checkpoint/checkpoint.h"
 #include "memory/arena.h"
 #include "runtime/configuration.h"
-#include "runtime/layer_stream.h"
 #include "runtime/network.h"
+#include "runtime/stage.h"
 
 namespace galago::runtime {
 
 class Executor {
  public:
-  /// Takes weights, KV pages and the buffers that live through a request from `arena`; in run mode weights
-  /// are read. `checkpoint` and `backend` outlive the executor.
+  /// Takes weights, KV pages and the buffers that live through a request from `arenas`, one for each of the
+  /// backends; in run mode weights are read. `checkpoint` outlives the executor.
   Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
-           const Configuration& configuration, backend::Backend& backend, memory::Arena arena);
+           const Configuration& configuration, const backend::Backends& backends,
+           std::vector<memory::Arena> arenas);
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
@@ -59,15 +62,17 @@ class Executor {
   /// the context, for as many requests as are decoded at once.
   void rehearse();
 
-  const Network& network() const { return network_; }
   const Configuration& configuration() const { return configuration_; }
-  const memory::Arena& arena() const { return arena_; }
-  const backend::Ledger& ledger() const { return queue_.ledger(); }
+  /// The model's parts, in the order of its layers; there is one at least.
+  std::size_t n_stages() const { return stages_.size(); }
+  const Stage& stage(std::size_t i) const { return *stages_[i]; }
+  const memory::Arena& arena(std::size_t stage = 0) const { return stages_[stage]->arena(); }
+  /// Of all stages together.
+  backend::Ledger ledger() const;
   /// From now on every op is timed.
-  void time_ops() {
-    queue_.time_ops([this] { backend_.finish(); });
-  }
-  const backend::OpTimes& op_times() const { return queue_.op_times(); }
+  void time_ops();
+  /// Of all stages together.
+  backend::OpTimes op_times() const;
   /// Shows an observer, as image_embeddings, rows of a slot's picture: [n_tiles * tokens_per_tile,
   /// hidden_size], then the newline where the model has one.
   void show_embeddings(std::int64_t slot, std::span<const std::int32_t> rows,
@@ -77,28 +82,15 @@ class Executor {
   /// Begins a phase with the memory that it needs.
   void enter(backend::Phase phase);
   void load_tower();
-  void load_decoder();
-  void take_pages();
-  /// Values that may lie on a device, for an observer on the host.
-  void show(std::string_view stage, const Matrix& values, const StageObserver& observer) const;
-  /// Logits where the caller can read them.
-  Matrix readable(const Matrix& logits) const;
+  Stage& first() const { return *stages_.front(); }
 
   const checkpoint::Checkpoint& checkpoint_;
   Configuration configuration_;
-  backend::Backend& backend_;
-  memory::Arena arena_;
-  backend::Queue queue_;
-  Network network_;
-  std::optional<LayerStream> stream_;  // of the decoder's last layers, where they do not stay
-  model::KvPages pages_;
+  std::vector<std::unique_ptr<Stage>> stages_;
   std::int64_t picture_rows_ = 0;  // of the largest picture: n_tiles * tokens_per_tile, + 1 with a newline
-  Matrix image_embeddings_;        // [kept_pictures * picture_rows, hidden_size]
-  Matrix logits_;                  // [most_logit_rows, vocab_size]
-  Matrix host_logits_;             // likewise, where the host cannot read logits_
+  Matrix image_embeddings_;        // [kept_pictures * picture_rows, hidden_size], on the first stage
   std::optional<std::size_t> adapter_;
-  float* pixels_ = nullptr;    // [tile_batch, 3, image_size, image_size]
-  std::byte* page_ = nullptr;  // on its way from one place of a device to another
+  float* pixels_ = nullptr;  // [tile_batch, 3, image_size, image_size]
 };
 
 }  // namespace galago::runtime

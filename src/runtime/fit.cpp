@@ -20,7 +20,7 @@ Settled settle_on(const Blueprint& model, const Configuration& configuration, co
 }
 
 Bytes kv_bytes(const Rehearsal& rehearsal) {
-  return rehearsal.regions[static_cast<std::size_t>(memory::RegionId::kv)];
+  return rehearsal.regions()[static_cast<std::size_t>(memory::RegionId::kv)];
 }
 
 /// The smallest budget that a plan fits in: its peak, or more where keys and values may have a part of the

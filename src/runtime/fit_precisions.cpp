@@ -61,7 +61,8 @@ double bits_of_part(const Blueprint& model, PartIndex part, const std::optional<
 }
 
 double kv_bits(const Blueprint& model, const Configuration& asked, const WeightFormat& format) {
-  const model::KvPages pages = model::layout_pages(model.description.decoder, format, asked.page_tokens);
+  const model::DecoderShape& decoder = model.description.decoder;
+  const model::KvPages pages = model::layout_pages(decoder, decoder.n_layers, format, asked.page_tokens);
   return 8.0 * static_cast<double>(pages.page_bytes) * static_cast<double>(asked.n_pages());
 }
 

@@ -20,7 +20,7 @@ Generation::Generation(const ModelFiles& files, Executor& executor)
       cache_(executor.configuration(), files.description.decoder.rope,
              [&executor](memory::PageId from, memory::PageId to) { executor.copy_page(from, to); }) {
   const Configuration& configuration = executor.configuration();
-  step_ids_.reserve(static_cast<std::size_t>(std::max(configuration.prefill_chunk, configuration.batch)));
+  step_ids_.reserve(static_cast<std::size_t>(configuration.most_rows()));
   step_rows_.reserve(static_cast<std::size_t>(configuration.batch));
 }
 

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+#include <utility>
+
 #include "runtime/executor.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
@@ -13,17 +16,22 @@ namespace {
 using memory::RegionId;
 
 PhasePlan describe_phase(const Rehearsal& rehearsal, backend::Phase phase) {
-  const backend::Cost total = rehearsal.ledger.total(phase);
+  backend::Cost total;
+  memory::RegionSizes sizes{};
+  for (const StageRehearsal& stage : rehearsal.stages) {
+    total += stage.ledger.total(phase);
+    const memory::RegionSizes& here = stage.memory.by_phase[static_cast<std::size_t>(phase)];
+    for (std::size_t i = 0; i < memory::n_regions; ++i) sizes[i] += here[i];
+  }
   PhasePlan plan{std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
-  const memory::RegionSizes& sizes = rehearsal.memory.by_phase[static_cast<std::size_t>(phase)];
-  for (const RegionId id : memory::all_regions)
-    plan.region_bytes.push_back(sizes[static_cast<std::size_t>(id)]);
+  plan.region_bytes.assign(sizes.begin(), sizes.end());
+  plan.peak_bytes = std::accumulate(sizes.begin(), sizes.end(), Bytes{0});
   const OutsideBytes& outside = rehearsal.outside;
   const Bytes decoding = phase == backend::Phase::load ? 0 : outside.decoding;
   plan.region_bytes.push_back(outside.runtime);
   plan.region_bytes.push_back(decoding);
   if (outside.driver > 0) plan.region_bytes.push_back(outside.driver);
-  plan.peak_bytes = rehearsal.memory.phase_bytes(phase) + outside.runtime + decoding + outside.driver;
+  plan.peak_bytes += outside.runtime + decoding + outside.driver;
   return plan;
 }
 
@@ -39,12 +47,42 @@ PhasePlan describe_opening(const Plan& plan, Bytes opening) {
 
 }  // namespace
 
-Rehearsal rehearse(const Blueprint& model, const Configuration& configuration, backend::Backend& backend) {
-  Executor executor(model.checkpoint, model.description, configuration, backend,
-                    memory::Arena::planning(configuration.lasting_regions(), backend.device_memory()));
+Bytes Rehearsal::peak_bytes() const {
+  Bytes bytes = outside.runtime + outside.decoding + outside.driver;
+  for (const StageRehearsal& stage : stages) bytes += stage.memory.total();
+  return std::max(outside.opening, bytes);
+}
+
+memory::RegionSizes Rehearsal::regions() const {
+  memory::RegionSizes sum{};
+  for (const StageRehearsal& stage : stages) {
+    const memory::RegionSizes sizes = stage.memory.regions();
+    for (std::size_t i = 0; i < memory::n_regions; ++i) sum[i] += sizes[i];
+  }
+  return sum;
+}
+
+Rehearsal rehearse(const Blueprint& model, const Configuration& configuration,
+                   const backend::Backends& backends) {
+  std::vector<memory::Arena> arenas;
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    arenas.push_back(memory::Arena::planning(configuration.lasting_regions(i), backends[i].device_memory()));
+  }
+  Executor executor(model.checkpoint, model.description, configuration, backends, std::move(arenas));
   executor.rehearse();
-  const memory::Occupancy memory = executor.arena().occupancy();
-  return {memory, memory.regions(), executor.ledger(), {}};
+  Rehearsal rehearsal;
+  for (std::size_t i = 0; i < executor.n_stages(); ++i) {
+    rehearsal.stages.push_back({executor.arena(i).occupancy(), executor.stage(i).queue().ledger()});
+  }
+  return rehearsal;
+}
+
+std::vector<memory::Arena> reserve(const Rehearsal& rehearsal, const backend::Backends& backends) {
+  std::vector<memory::Arena> arenas;
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    arenas.push_back(memory::Arena::laid_out(rehearsal.stages[i].memory, backends[i].device_memory()));
+  }
+  return arenas;
 }
 
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
@@ -65,12 +103,12 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
   return outside;
 }
 
-Plan describe_plan(const Blueprint& model, const Configuration& configuration, backend::Backend& backend,
-                   const Rehearsal& rehearsal) {
+Plan describe_plan(const Blueprint& model, const Configuration& configuration,
+                   const backend::Backends& backends, const Rehearsal& rehearsal) {
   Plan plan;
   plan.model = model.checkpoint.directory.string();
   plan.family = model.checkpoint.family;
-  plan.device = fmt::format("{} ({})", backend.name(), backend.description());
+  plan.device = fmt::format("{} ({})", backends.front().name(), backends.front().description());
   plan.precision = describe_format(configuration.decoder_format);
   plan.embeddings_precision = describe_format(configuration.embeddings_format);
   plan.output_precision =
@@ -92,8 +130,9 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration, b
   plan.batch = configuration.batch;
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
+  const memory::RegionSizes regions = rehearsal.regions();
   for (const RegionId id : memory::all_regions) {
-    const Bytes bytes = rehearsal.regions[static_cast<std::size_t>(id)];
+    const Bytes bytes = regions[static_cast<std::size_t>(id)];
     plan.regions.push_back({std::string(name_of(id)), bytes, std::string(purpose_of(id))});
   }
   const OutsideBytes& outside = rehearsal.outside;
@@ -120,7 +159,9 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& 
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
       if (phase.name != name_of(id)) continue;
-      phase.seconds += roofline_seconds(rehearsal.ledger, id, ceilings);
+      for (const StageRehearsal& stage : rehearsal.stages) {
+        phase.seconds += roofline_seconds(stage.ledger, id, ceilings);
+      }
     }
   }
 }

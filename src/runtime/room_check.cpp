@@ -49,9 +49,9 @@ void check_room(const Blueprint& model, const EngineOptions& options, const Dema
     return;
   }
   const Rehearsal& rehearsal = settled.rehearsal;
-  const Bytes on_device = rehearsal.memory.device_bytes();
-  const Bytes on_host =
-      rehearsal.memory.total() - on_device + rehearsal.outside.runtime + rehearsal.outside.decoding;
+  const Bytes on_device = rehearsal.stages.front().memory.device_bytes();
+  const Bytes on_host = rehearsal.stages.front().memory.total() - on_device + rehearsal.outside.runtime +
+                        rehearsal.outside.decoding;
   const Bytes available = available_memory();
   if (available > 0 && on_host > available) {
     fail(ErrorCode::memory, "{} needs {} bytes of the machine's own memory besides the device's, {} are free",

@@ -136,7 +136,7 @@ EngineOptions options_for(const char* folder) {
 
 TEST(CudaBackend, SaysInEveryPlanThatItIsEmulated) {
   Engine engine(options_for("text-llama"));
-  EXPECT_NE(engine.plan().device.find("cuda-emulated (emulated, not a GPU"), std::string::npos)
+  EXPECT_NE(engine.plan().device.find("cuda-emulated:0 (emulated, not a GPU"), std::string::npos)
       << engine.plan().device;
 }
 

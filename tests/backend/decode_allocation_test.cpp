@@ -43,9 +43,8 @@ TEST(Decoding, AllocatesNothing) {
   options.context = 64;
   const runtime::Configuration configuration =
       runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
-  runtime::Executor executor(
-      files.checkpoint, files.description, configuration, *backend,
-      memory::Arena::laid_out(runtime::rehearse(files, configuration, *backend).memory));
+  runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
+                             runtime::reserve(runtime::rehearse(files, configuration, *backend), *backend));
   const std::vector<backend::PageId> pages{0, 1, 2, 3};
 
   const std::int64_t before = n_allocations;

@@ -57,17 +57,17 @@ TEST_F(Adapters, TakeWhatWasPlannedWhicheverIsUsed) {
   const auto backend = backend::make_cpu_backend(2);
   const Configuration configuration =
       configure(options, files_.description, {0, largest_picture(files_, std::nullopt)});
-  const memory::RegionSizes plan = rehearse(files_, configuration, *backend).regions;
+  const Rehearsal plan = rehearse(files_, configuration, *backend);
   std::vector<std::vector<float>> logits;
   for (const std::optional<std::size_t> adapter :
        {std::optional<std::size_t>(), std::optional<std::size_t>(0), std::optional<std::size_t>(1)}) {
     Executor executor(files_.checkpoint, files_.description, configuration, *backend,
-                      memory::Arena::reserved(plan));
+                      reserve(plan, *backend));
     executor.use_adapter(adapter);
     const std::vector<std::int32_t> ids(32, 5);
     const std::vector<backend::PageId> pages{0, 1};
     const Matrix out = executor.step(backend::Phase::prefill, ids, {0, 32, 0, pages}, 1);
-    EXPECT_EQ(executor.arena().high_water(), plan);
+    EXPECT_EQ(executor.arena().high_water(), plan.regions());
     logits.emplace_back(out.row(0), out.row(0) + out.cols);
   }
   EXPECT_NE(logits[0], logits[1]);
@@ -105,15 +105,14 @@ Answer answer_of(const ModelFiles& files, std::optional<std::size_t> adapter, Pr
   const auto backend = backend::make_cpu_backend(2);
   const Configuration configuration =
       configure(options, files.description, {0, largest_picture(files, std::nullopt)});
-  const memory::RegionSizes plan = rehearse(files, configuration, *backend).regions;
-  Executor executor(files.checkpoint, files.description, configuration, *backend,
-                    memory::Arena::reserved(plan));
+  const Rehearsal plan = rehearse(files, configuration, *backend);
+  Executor executor(files.checkpoint, files.description, configuration, *backend, reserve(plan, *backend));
   executor.use_adapter(adapter);
   const std::vector<std::int32_t> ids(32, 5);
   const std::vector<backend::PageId> pages{0, 1};
   const Matrix out = executor.step(backend::Phase::prefill, ids, {0, 32, 0, pages}, 1);
-  EXPECT_EQ(executor.arena().high_water(), plan);
-  return {{out.row(0), out.row(0) + out.cols}, plan};
+  EXPECT_EQ(executor.arena().high_water(), plan.regions());
+  return {{out.row(0), out.row(0) + out.cols}, plan.regions()};
 }
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
@@ -212,7 +211,7 @@ TEST_F(Adapters, ThatAreMergedAreHeldToTheBasesShapes) {
 
 double prefill_flops(const ModelFiles& files, const Configuration& configuration) {
   const auto backend = backend::make_cpu_backend(1);
-  return rehearse(files, configuration, *backend).ledger.total(backend::Phase::prefill).flops;
+  return rehearse(files, configuration, *backend).stages.front().ledger.total(backend::Phase::prefill).flops;
 }
 
 TEST_F(Adapters, CountInAPlansCosts) {

@@ -128,7 +128,7 @@ TEST(FitSearch, EveryPrecisionTakesClearlyFewerBytesThanTheOneBefore) {
   for (const Configuration& candidate : candidates) {
     if (candidate.context < 4096 || candidate.streamed_layers > 0) break;
     if (candidate.prefill_chunk < 512 || candidate.tower_staged) continue;
-    const Bytes total = rehearse(model, candidate, *backend).memory.total();
+    const Bytes total = rehearse(model, candidate, *backend).stages.front().memory.total();
     EXPECT_LT(total, before) << describe_choice(candidate, model.description);
     before = total;
     ++n_rungs;

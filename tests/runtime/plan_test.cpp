@@ -30,7 +30,7 @@ void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Con
   const auto backend = backend::make_cpu_backend(2);
   const runtime::Rehearsal plan = runtime::rehearse(files, configuration, *backend);
   runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
-                             memory::Arena::laid_out(plan.memory));
+                             runtime::reserve(plan, *backend));
   // The planned request for real: pages in order, ids of the first token, a black picture.
   std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
   for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<backend::PageId>(i);
@@ -45,10 +45,11 @@ void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Con
   const std::int32_t id = 0;
   executor.step(backend::Phase::decode, {&id, 1}, {0, 1, context - 1, pages}, 1);
 
-  EXPECT_EQ(executor.arena().high_water(), plan.regions);
+  EXPECT_EQ(executor.arena().high_water(), plan.regions());
   for (const auto phase : {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
-    EXPECT_EQ(executor.ledger().total(phase).flops, plan.ledger.total(phase).flops) << name_of(phase);
-    EXPECT_EQ(executor.ledger().total(phase).bytes_read, plan.ledger.total(phase).bytes_read)
+    EXPECT_EQ(executor.ledger().total(phase).flops, plan.stages.front().ledger.total(phase).flops)
+        << name_of(phase);
+    EXPECT_EQ(executor.ledger().total(phase).bytes_read, plan.stages.front().ledger.total(phase).bytes_read)
         << name_of(phase);
   }
 }
@@ -102,7 +103,7 @@ TEST(Tiles, MoreTilesThanABatchCostTheirEmbeddingsOnly) {
     const runtime::ModelFiles files = tiled_model(max_tiles);
     runtime::Configuration configuration = configure_tiles(files);
     configuration.tile_batch = 2;
-    return runtime::rehearse(files, configuration, *backend).regions;
+    return runtime::rehearse(files, configuration, *backend).regions();
   };
   const auto many = plan_of(13);
   const auto few = plan_of(5);
@@ -125,7 +126,7 @@ TEST(Tiles, OneAtATimeTakeNoMoreActivationsThanAPictureOfOneTile) {
     const runtime::Demand demand{0, runtime::largest_picture(model, options.workload)};
     const runtime::Configuration configuration = runtime::configure(options, model.description, demand);
     const auto encode = static_cast<std::size_t>(memory::Phase::encode);
-    const memory::Occupancy memory = runtime::rehearse(model, configuration, *backend).memory;
+    const memory::Occupancy memory = runtime::rehearse(model, configuration, *backend).stages.front().memory;
     return std::pair(configuration.picture.n_tiles,
                      memory.by_phase[encode][static_cast<std::size_t>(memory::RegionId::activations)]);
   };
@@ -200,10 +201,10 @@ TEST(StagedTower, IsUsedAsPlannedAndPeaksAtTheLargestPhase) {
   expect_plan_equals_run(files, configuration);
 
   const auto backend = backend::make_cpu_backend(1);
-  const memory::Occupancy staged = runtime::rehearse(files, configuration, *backend).memory;
+  const memory::Occupancy staged = runtime::rehearse(files, configuration, *backend).stages.front().memory;
   configuration.tower_staged = false;
   configuration.kept_pictures = 1;
-  const memory::Occupancy resident = runtime::rehearse(files, configuration, *backend).memory;
+  const memory::Occupancy resident = runtime::rehearse(files, configuration, *backend).stages.front().memory;
   EXPECT_LT(staged.total(), resident.total());
   Bytes most = 0;
   for (std::size_t i = 0; i < memory::n_phases; ++i) {

@@ -119,7 +119,7 @@ TEST(Shapes, RunOnInventedWeightsInEveryPrecision) {
         runtime::configure(options, model.description, {0, runtime::largest_picture(model, std::nullopt)});
     const runtime::Rehearsal plan = runtime::rehearse(model, configuration, *backend);
     runtime::Executor executor(model.checkpoint, model.description, configuration, *backend,
-                               memory::Arena::laid_out(plan.memory));
+                               runtime::reserve(plan, *backend));
     executor.encode(configuration.picture.n_tiles, {});
     std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
     std::iota(pages.begin(), pages.end(), 0);
@@ -128,7 +128,7 @@ TEST(Shapes, RunOnInventedWeightsInEveryPrecision) {
     const Matrix logits = executor.step(backend::Phase::prefill, ids, {0, 40, 0, pages}, 1);
     for (std::int64_t i = 0; i < logits.cols; ++i) EXPECT_TRUE(std::isfinite(logits.row(0)[i]));
     EXPECT_NE(logits.row(0)[0], logits.row(0)[1]);
-    EXPECT_EQ(executor.arena().high_water(), plan.regions);
+    EXPECT_EQ(executor.arena().high_water(), plan.regions());
   }
 }
 

@@ -11,6 +11,7 @@
 namespace galago::simt {
 
 struct CublasContext {
+  int device = 0;  // on which it was created
   Stream* stream = nullptr;
 };
 
@@ -77,18 +78,19 @@ float dot(const float* a, const float* b, std::int64_t k) {
 }  // namespace
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-  count_library_bytes(library_bytes);
-  *handle = new CublasContext;
+  *handle = new CublasContext{current_device()};
+  count_library_bytes(library_bytes, (*handle)->device);
   return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasDestroy(cublasHandle_t handle) {
-  count_library_bytes(-library_bytes);
+  count_library_bytes(-library_bytes, handle->device);
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
+  if (stream->device != handle->device) return CUBLAS_STATUS_INVALID_VALUE;
   handle->stream = stream;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -107,8 +109,8 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                             cublasGemmAlgo_t /*algorithm*/) {
   const int a_rows = op_a == CUBLAS_OP_N ? m : k;
   const int b_rows = op_b == CUBLAS_OP_N ? k : n;
-  if (m < 1 || n < 1 || k < 1 || lda < a_rows || ldb < b_rows || ldc < m || a_type != b_type ||
-      c_type != CUDA_R_32F) {
+  if (handle->device != current_device() || m < 1 || n < 1 || k < 1 || lda < a_rows || ldb < b_rows ||
+      ldc < m || a_type != b_type || c_type != CUDA_R_32F) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   const Operand left{a, a_type, a_rows, op_a == CUBLAS_OP_N ? k : m, lda};

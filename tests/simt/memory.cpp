@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <array>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "simt/device.h"
 
@@ -16,6 +18,7 @@ constexpr std::size_t alignment = 256;  // cudaMalloc's
 // Up to here fresh memory is filled with NaN; larger blocks would cost more than the mistakes they find.
 constexpr std::size_t largest_filled = std::size_t{64} << 20;
 
+/// One device's.
 struct Memory {
   std::map<std::uintptr_t, std::size_t> blocks;  // begin -> bytes
   std::size_t total = default_bytes;
@@ -23,15 +26,25 @@ struct Memory {
   Extent last;  // the block found last
 };
 
-Memory& memory() {
-  static Memory memory;
-  return memory;
+Memory& memory(int device) {
+  static std::array<Memory, n_devices> memories;
+  return memories.at(static_cast<std::size_t>(device));
 }
+
+thread_local int current = 0;
 
 }  // namespace
 
+int current_device() {
+  return current;
+}
+
+int set_current_device(int device) {
+  return std::exchange(current, device);
+}
+
 Extent extent_of(const void* address) {
-  Memory& m = memory();
+  Memory& m = memory(current);
   const auto at = reinterpret_cast<std::uintptr_t>(address);
   if (at >= m.last.begin && at < m.last.end) return m.last;
   auto found = m.blocks.upper_bound(at);
@@ -44,7 +57,7 @@ Extent extent_of(const void* address) {
 }
 
 void* allocate_device(std::size_t bytes) {
-  Memory& m = memory();
+  Memory& m = memory(current);
   if (bytes == 0 || bytes > m.total - m.used) return nullptr;
   // Untouched pages take nothing, so that a planned reservation costs what is used of it. A page before and
   // after belongs to no block.
@@ -59,30 +72,33 @@ void* allocate_device(std::size_t bytes) {
 }
 
 bool free_device(void* address) {
-  Memory& m = memory();
-  const auto found = m.blocks.find(reinterpret_cast<std::uintptr_t>(address));
-  if (found == m.blocks.end()) return false;
-  munmap(address, (found->second + alignment - 1) / alignment * alignment);
-  m.used -= found->second;
-  m.blocks.erase(found);
-  m.last = {};
-  return true;
+  for (int device = 0; device < n_devices; ++device) {
+    Memory& m = memory(device);
+    const auto found = m.blocks.find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == m.blocks.end()) continue;
+    munmap(address, (found->second + alignment - 1) / alignment * alignment);
+    m.used -= found->second;
+    m.blocks.erase(found);
+    m.last = {};
+    return true;
+  }
+  return false;
 }
 
-void count_library_bytes(std::ptrdiff_t bytes) {
-  memory().used += static_cast<std::size_t>(bytes);
+void count_library_bytes(std::ptrdiff_t bytes, int device) {
+  memory(device).used += static_cast<std::size_t>(bytes);
 }
 
-void set_device_memory(std::size_t bytes) {
-  memory().total = bytes;
+void set_device_memory(std::size_t bytes, int device) {
+  memory(device).total = bytes;
 }
 
-std::size_t device_memory() {
-  return memory().total;
+std::size_t device_memory(int device) {
+  return memory(device).total;
 }
 
-std::size_t free_device_memory() {
-  const Memory& m = memory();
+std::size_t free_device_memory(int device) {
+  const Memory& m = memory(device);
   return m.total > m.used ? m.total - m.used : 0;
 }
 

@@ -1,4 +1,4 @@
-// The emulated device's memory: what was allocated, and where an address lies.
+// The emulated devices' memory: what was allocated on each, and where an address lies.
 #pragma once
 
 #include <cstddef>
@@ -6,23 +6,31 @@
 
 namespace galago::simt {
 
-/// The allocation around an address: [begin, end), empty if there is none.
+/// How many devices there are. Work on one does not reach the other's memory.
+inline constexpr int n_devices = 2;
+
+/// The device that this thread's work runs on now, or that its calls are for: cudaSetDevice's.
+int current_device();
+/// The device of before.
+int set_current_device(int device);
+
+/// The current device's allocation around an address: [begin, end), empty if there is none.
 struct Extent {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
 };
 Extent extent_of(const void* address);
 
-/// Null where the device has no more.
+/// Memory of the current device; null where it has no more.
 void* allocate_device(std::size_t bytes);
 /// False for an address that allocate_device() did not give.
 bool free_device(void* address);
-/// Counts bytes that libraries take of the device as in use, or, less than 0, as given back.
-void count_library_bytes(std::ptrdiff_t bytes);
+/// Counts bytes that libraries take of a device as in use, or, less than 0, as given back.
+void count_library_bytes(std::ptrdiff_t bytes, int device);
 
 /// How large the device is; for tests of what does not fit. What was allocated stays.
-void set_device_memory(std::size_t bytes);
-std::size_t device_memory();
-std::size_t free_device_memory();
+void set_device_memory(std::size_t bytes, int device = 0);
+std::size_t device_memory(int device = 0);
+std::size_t free_device_memory(int device = 0);
 
 }  // namespace galago::simt

@@ -17,6 +17,7 @@
 namespace galago::simt {
 namespace {
 
+/// What this process's calls have come to. A fault stops the work on all devices.
 struct Device {
   std::optional<Fault> fault;
   std::string fault_text;
@@ -29,6 +30,18 @@ Device& device() {
   return device;
 }
 
+/// What runs while it lives, runs on this device.
+class RunOn {
+ public:
+  explicit RunOn(int device) : before_(set_current_device(device)) {}
+  ~RunOn() { set_current_device(before_); }
+  RunOn(const RunOn&) = delete;
+  RunOn& operator=(const RunOn&) = delete;
+
+ private:
+  int before_;
+};
+
 cudaError_t status() {
   return device().fault ? cudaErrorIllegalAddress : cudaSuccess;
 }
@@ -40,6 +53,7 @@ cudaError_t remember(cudaError_t error) {
 
 /// Runs a stream's work up to a ticket.
 void run_until(Stream& stream, std::uint64_t ticket) {
+  const RunOn here(stream.device);
   while (!stream.queue.empty() && stream.queue.front().ticket <= ticket) {
     const std::function<void()> run = std::move(stream.queue.front().run);
     stream.queue.pop_front();
@@ -88,12 +102,14 @@ cudaError_t enqueue(Stream* stream, std::function<void()> work) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = n_devices;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index) {
-  return index == 0 ? status() : cudaErrorInvalidDevice;
+  if (index < 0 || index >= n_devices) return remember(cudaErrorInvalidDevice);
+  set_current_device(index);
+  return status();
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*index*/) {
@@ -120,8 +136,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int /*i
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  *free = free_device_memory();
-  *total = device_memory();
+  *free = free_device_memory(current_device());
+  *total = device_memory(current_device());
   return status();
 }
 
@@ -149,6 +165,7 @@ cudaError_t cudaFreeHost(void* address) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
   *stream = std::make_unique<Stream>().release();
+  (*stream)->device = current_device();
   return status();
 }
 
@@ -233,6 +250,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchFailure:
       return device().fault_text.c_str();
@@ -243,6 +262,9 @@ const char* cudaGetErrorString(cudaError_t error) {
 cudaError_t launch_kernel(cudaStream_t stream, const char* name, const Dim3& grid, unsigned threads,
                           std::size_t shared_bytes, void (*entry)(const void*), const void* params,
                           std::size_t params_bytes) {
+  if (stream != nullptr && stream->device != current_device()) {
+    return remember(cudaErrorInvalidResourceHandle);
+  }
   const auto* bytes = static_cast<const std::byte*>(params);
   // Vectors of bytes from the heap are aligned for every type.
   return enqueue(stream, [=, copy = std::vector<std::byte>(bytes, bytes + params_bytes)] {

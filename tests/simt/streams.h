@@ -16,6 +16,7 @@ struct Event {
 };
 
 struct Stream {
+  int device = 0;  // on which it was created
   struct Work {
     std::uint64_t ticket;
     std::function<void()> run;

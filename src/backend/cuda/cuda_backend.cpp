@@ -5,11 +5,7 @@
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 
 std::string CudaBackend::name() const {
-#if defined(GALAGO_SIMT)
-  return "cuda-emulated";
-#else
-  return "cuda";
-#endif
+  return device_.word();
 }
 
 std::string CudaBackend::description() const {

@@ -10,6 +10,12 @@
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 namespace {
 
+#if defined(GALAGO_SIMT)
+constexpr const char* kind = "cuda-emulated";
+#else
+constexpr const char* kind = "cuda";
+#endif
+
 constexpr int oldest_major = 7;
 constexpr int oldest_minor = 5;
 
@@ -28,20 +34,20 @@ Device::Device(int index) : index_(index) {
          found == cudaSuccess ? "there is none" : cudaGetErrorString(found));
   }
   if (index >= count) {
-    fail(ErrorCode::usage, "device cuda:{} was asked for, this machine has cuda:0 to cuda:{}", index,
+    fail(ErrorCode::usage, "device {0}:{1} was asked for, this machine has {0}:0 to {0}:{2}", kind, index,
          count - 1);
   }
   const std::optional<Bytes> used_before = bytes_in_use(index);
   check(cudaSetDevice(index), "opening the device");
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "asking the device's name");
-  name_ = properties.name;
+  model_ = properties.name;
   major_ = attribute(cudaDevAttrComputeCapabilityMajor);
   minor_ = attribute(cudaDevAttrComputeCapabilityMinor);
   n_processors_ = attribute(cudaDevAttrMultiProcessorCount);
   if (major_ < oldest_major || (major_ == oldest_major && minor_ < oldest_minor)) {
     fail(ErrorCode::usage, "{} has compute capability {}.{}, expected {}.{} or later; choose --device cpu",
-         name_, major_, minor_, oldest_major, oldest_minor);
+         name(), major_, minor_, oldest_major, oldest_minor);
   }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
   check_kernels();
@@ -58,12 +64,13 @@ void Device::check_kernels() {
        "this build's kernels do not run on {}, sm_{}{} ({}); build with -DGALAGO_CUDA_ARCHITECTURES={}{}, or "
        "choose "
        "--device cpu",
-       name_, major_, minor_, cudaGetErrorString(error), major_, minor_);
+       name(), major_, minor_, cudaGetErrorString(error), major_, minor_);
 }
 
 memory::DeviceRoom Device::room() {
   std::size_t free = 0;
   std::size_t total = 0;
+  check(cudaSetDevice(index_), "asking for free memory");
   check(cudaMemGetInfo(&free, &total), "asking for free memory");
   return {free, total, driver_bytes_};
 }
@@ -89,7 +96,7 @@ std::byte* Device::reserve(Bytes bytes) {
     fail(ErrorCode::memory,
          "{} has {} of {} bytes free, {} are needed; free memory there or ask for less (--context, "
          "--precision)",
-         name_, before.free, before.total, bytes);
+         name(), before.free, before.total, bytes);
   }
   check(error, "reserving memory");
   return static_cast<std::byte*>(block);
@@ -102,12 +109,14 @@ void Device::release(std::byte* block) noexcept {
 
 void Device::upload(std::byte* to, std::span<const std::byte> from) {
   if (from.empty()) return;
-  check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream_), "copy to the device");
+  check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream()),
+        "copy to the device");
 }
 
 void Device::download(std::span<std::byte> to, const std::byte* from) {
   if (to.empty()) return;
-  check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream_), "copy from the device");
+  check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream()),
+        "copy from the device");
   finish();
 }
 
@@ -115,28 +124,42 @@ void Device::finish() {
   const cudaError_t error = cudaStreamSynchronize(stream_);
   if (error == cudaSuccess) return;
   fail(ErrorCode::internal,
-       "{} failed in the work up to {}: {}; the model can be loaded again with --device cpu", name_, last_op_,
-       cudaGetErrorString(error));
+       "{} failed in the work up to {}: {}; the model can be loaded again with --device cpu", name(),
+       last_op_, cudaGetErrorString(error));
 }
 
 void Device::check(cudaError_t error, std::string_view what) {
   last_op_ = what;
   if (error == cudaSuccess) return;
-  fail(ErrorCode::internal, "{} failed at {}: {}; the model can be loaded again with --device cpu",
-       name_.empty() ? "the CUDA device" : name_, what, cudaGetErrorString(error));
+  fail(ErrorCode::internal, "{} failed at {}: {}; the model can be loaded again with --device cpu", name(),
+       what, cudaGetErrorString(error));
 }
 
 void Device::multiply(const Gemm& gemm, std::byte* workspace, std::string_view what) {
   last_op_ = what;
+  check(cudaSetDevice(index_), what);
   const cublasStatus_t status = blas_->multiply(gemm, workspace, workspace_bytes());
   if (status == CUBLAS_STATUS_SUCCESS) return;
   fail(ErrorCode::internal,
-       "{} failed at {}: cuBLAS says {}; the model can be loaded again with --device cpu", name_, what,
+       "{} failed at {}: cuBLAS says {}; the model can be loaded again with --device cpu", name(), what,
        blas_->describe(status));
 }
 
 std::string Device::description() const {
-  return fmt::format("{}, sm_{}{}", name_, major_, minor_);
+  return fmt::format("{}, sm_{}{}", model_, major_, minor_);
+}
+
+std::string Device::word() const {
+  return fmt::format("{}:{}", kind, index_);
+}
+
+std::string Device::name() const {
+  return model_.empty() ? word() : fmt::format("{} ({})", word(), model_);
+}
+
+cudaStream_t Device::stream() {
+  cudaSetDevice(index_);  // where it fails, so does the work
+  return stream_;
 }
 
 Bytes Device::workspace_bytes() const {

@@ -28,9 +28,12 @@ class Device final : public memory::DeviceMemory {
   /// Throws for an error of the call or op that `what` names.
   void check(cudaError_t error, std::string_view what);
 
-  /// "NVIDIA H200, sm_90, 140 GiB"
+  /// "cuda:1"
+  std::string word() const;
+  /// "NVIDIA H200, sm_90"
   std::string description() const;
-  cudaStream_t stream() const { return stream_; }
+  /// For work that is handed in now: makes the device the calling thread's current one, too.
+  cudaStream_t stream();
   /// Queues a product; `workspace` has workspace_bytes().
   void multiply(const Gemm& gemm, std::byte* workspace, std::string_view what);
   /// Whether kernels written for tensor cores run: mma.sync of 16 by 8 by 16, ldmatrix, cp.async.
@@ -40,6 +43,8 @@ class Device final : public memory::DeviceMemory {
   Bytes workspace_bytes() const;
 
  private:
+  /// "cuda:1 (NVIDIA H200)"
+  std::string name() const;
   int attribute(cudaDeviceAttr attribute);
   /// Throws Error{usage} where the kernels were not built for this device.
   void check_kernels();
@@ -49,7 +54,7 @@ class Device final : public memory::DeviceMemory {
   int minor_ = 0;
   int n_processors_ = 1;
   Bytes driver_bytes_ = 0;
-  std::string name_;
+  std::string model_;
   std::string last_op_;  // the last one queued: a fault is found after it
   cudaStream_t stream_ = nullptr;
   std::optional<Blas> blas_;

@@ -4,9 +4,10 @@
 
 namespace galago::backend::emulated {
 
-std::optional<Bytes> bytes_in_use(int /*device*/) {
+std::optional<Bytes> bytes_in_use(int device) {
   std::size_t free = 0;
   std::size_t total = 0;
+  if (simt::cudaSetDevice(device) != simt::cudaSuccess) return std::nullopt;
   if (simt::cudaMemGetInfo(&free, &total) != simt::cudaSuccess) return std::nullopt;
   return total - free;
 }

@@ -123,11 +123,11 @@ void Subject::load() {
   executor_.reset();
   const Mark start{Clock::now(), process_seconds(), {}};
   executor_.emplace(model_.checkpoint, model_.description, configuration_, *backend_,
-                    memory::Arena::laid_out(rehearsal_.memory, backend_->device_memory()));
+                    reserve(rehearsal_, *backend_));
   // The weights of a shape come from a generator: how long that takes tells nothing about loading.
   if (!options_.engine.shape.empty()) return;
   const auto bytes =
-      static_cast<double>(rehearsal_.regions[static_cast<std::size_t>(memory::RegionId::weights)]);
+      static_cast<double>(rehearsal_.regions()[static_cast<std::size_t>(memory::RegionId::weights)]);
   record("load", "byte", bytes, start, {Clock::now(), process_seconds(), {}});
 }
 

@@ -1,0 +1,155 @@
+#include "runtime/stage.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "backend/op_costs.h"
+#include "base/fail.h"
+#include "runtime/weight_loader.h"
+
+namespace galago::runtime {
+
+using backend::Phase;
+using memory::RegionId;
+
+namespace {
+
+bool lasts(const memory::Arena& arena, RegionId id) {
+  return arena.occupancy().lasting[static_cast<std::size_t>(id)];
+}
+
+std::span<std::byte> bytes_of(const Matrix& values) {
+  return std::as_writable_bytes(std::span(values.data, static_cast<std::size_t>(values.rows * values.cols)));
+}
+
+}  // namespace
+
+Stage::Stage(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
+             const Configuration& configuration, Place place)
+    : configuration_(configuration),
+      backend_(place.backend),
+      arena_(std::move(place.arena)),
+      queue_(arena_.mode()),
+      pages_last_(lasts(arena_, RegionId::kv)) {
+  network_.description = description;
+  load_decoder(checkpoint, place.layers);
+  pages_ = model::layout_pages(description.decoder, place.layers.count(), configuration_.kv_format,
+                               configuration_.page_tokens);
+  pages_.n_pages = configuration_.n_pages();
+  if (pages_last_) take_pages();
+}
+
+void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers) {
+  const model::DecoderShape& shape = network_.description.decoder;
+  WeightLoader loader(checkpoint, configuration_, arena_);
+  network_.decoder = model::load_decoder(shape, layers, loader, configuration_.streamed_layers);
+  if (configuration_.streamed_layers == 0) return;
+  if (arena_.device() != nullptr) {
+    fail(ErrorCode::usage,
+         "layers are streamed on the CPU only; leave --stream-layers out or choose --device cpu");
+  }
+  stream_.emplace(checkpoint, configuration_, shape, arena_.region(RegionId::weights),
+                  network_.decoder.layers);
+}
+
+void Stage::take_pages() {
+  pages_.base =
+      arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
+}
+
+bool Stage::enter(Phase phase) {
+  queue_.enter(phase);
+  if (!arena_.enter(phase)) return false;
+  if (phase == Phase::encode) return true;
+  const model::DecoderShape& shape = network_.description.decoder;
+  if (!pages_last_) take_pages();
+  if (!network_.decoder.is_first()) {
+    handed_ = arena_.matrix(RegionId::staging, configuration_.most_rows(), shape.hidden_size);
+  }
+  if (network_.decoder.is_last()) {
+    logits_ = arena_.matrix(RegionId::activations, configuration_.most_logit_rows(), shape.vocab_size);
+  }
+  if (arena_.device() == nullptr) return true;
+  if (network_.decoder.is_last()) {
+    host_logits_ = arena_.matrix(RegionId::staging, configuration_.most_logit_rows(), shape.vocab_size);
+  }
+  page_ = arena_.region(RegionId::staging).take(pages_.page_bytes);
+  return true;
+}
+
+void Stage::run(const model::DecoderStep& step, std::int64_t n_logits, Stage* next) {
+  backend::Execution exec{arena_, queue_};
+  const model::Decoder& decoder = network_.decoder;
+  const auto rows = static_cast<std::int64_t>(step.ids.size());
+  const memory::Scope scope(arena_.region(RegionId::activations));
+  const Matrix hidden = arena_.matrix(RegionId::activations, rows, decoder.shape.hidden_size);
+  if (decoder.is_first()) {
+    model::embed_step(decoder, backend_, exec, step, hidden);
+  } else {
+    receive(hidden);
+  }
+  model::DecoderStep here = step;
+  here.feed = stream_ ? &*stream_ : nullptr;
+  model::run_layers(decoder, backend_, exec, pages_, here, hidden);
+  if (next != nullptr) return hand_over(hidden, next->handed_.slice_rows(0, rows));
+  if (n_logits == 0) return;
+  model::compute_logits(decoder, backend_, exec, hidden.slice_rows(rows - n_logits, n_logits),
+                        logits_.slice_rows(0, n_logits));
+}
+
+void Stage::hand_over(const Matrix& hidden, const Matrix& handed) {
+  queue_.submit(backend::Op::hand_over, backend::costs::move(hidden, handed), [&] {
+    if (arena_.device() == nullptr) {
+      std::memcpy(handed.data, hidden.data, bytes_of(hidden).size());
+    } else {
+      arena_.device()->download(bytes_of(handed), bytes_of(hidden).data());
+    }
+  });
+}
+
+void Stage::receive(const Matrix& hidden) {
+  const Matrix handed = handed_.slice_rows(0, hidden.rows);
+  queue_.submit(backend::Op::hand_over, backend::costs::move(handed, hidden), [&] {
+    if (arena_.device() == nullptr) {
+      std::memcpy(hidden.data, handed.data, bytes_of(hidden).size());
+    } else {
+      arena_.device()->upload(bytes_of(hidden).data(), bytes_of(handed));
+    }
+  });
+}
+
+Matrix Stage::logits(std::int64_t n_logits) const {
+  const Matrix logits = logits_.slice_rows(0, n_logits);
+  if (arena_.device() == nullptr) return logits;
+  const Matrix copy = host_logits_.slice_rows(0, n_logits);
+  if (arena_.mode() == memory::Mode::plan || n_logits == 0) return copy;
+  arena_.device()->download(bytes_of(copy), bytes_of(logits).data());
+  return copy;
+}
+
+void Stage::copy_page(backend::PageId from, backend::PageId to) {
+  const auto place = [&](backend::PageId page) {
+    return pages_.base + static_cast<Bytes>(page) * pages_.page_bytes;
+  };
+  if (arena_.device() == nullptr) {
+    std::memcpy(place(to), place(from), pages_.page_bytes);
+    return;
+  }
+  const std::span<std::byte> on_host(page_, pages_.page_bytes);
+  arena_.device()->download(on_host, place(from));
+  arena_.device()->upload(place(to), on_host);
+}
+
+void Stage::show(std::string_view stage, const Matrix& values, const StageObserver& observer) const {
+  if (arena_.device() == nullptr || arena_.mode() == memory::Mode::plan) return observer(stage, values);
+  std::vector<float> copy(static_cast<std::size_t>(values.rows * values.cols));
+  for (std::int64_t row = 0; row < values.rows; ++row) {
+    const std::span<float> to(copy.data() + row * values.cols, static_cast<std::size_t>(values.cols));
+    arena_.device()->download(std::as_writable_bytes(to),
+                              reinterpret_cast<const std::byte*>(values.row(row)));
+  }
+  observer(stage, {copy.data(), values.rows, values.cols, values.cols});
+}
+
+}  // namespace galago::runtime

@@ -1,0 +1,83 @@
+// One device's part of a model in its arena: the decoder's layers that lie there, with their KV pages.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "backend/backend.h"
+#include "checkpoint/checkpoint.h"
+#include "memory/arena.h"
+#include "runtime/configuration.h"
+#include "runtime/layer_stream.h"
+#include "runtime/network.h"
+
+namespace galago::runtime {
+
+class Stage {
+ public:
+  struct Place {
+    backend::Backend& backend;
+    memory::Arena arena;
+    model::LayerRange layers;
+  };
+
+  /// Takes the layers' weights and KV pages from the place's arena; in run mode weights are read. All
+  /// references outlive the stage.
+  Stage(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
+        const Configuration& configuration, Place place);
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  /// Begins a phase with the memory that it needs. True where regions that do not last begin anew.
+  bool enter(backend::Phase phase);
+
+  /// The step's rows through the stage's layers. The first stage embeds them; the others have them from the
+  /// stage before, which hands them to `next`. The last one computes the logits of the last `n_logits` rows.
+  void run(const model::DecoderStep& step, std::int64_t n_logits, Stage* next);
+
+  /// What the last run computed, [n_logits, vocab_size], where the caller can read it.
+  Matrix logits(std::int64_t n_logits) const;
+
+  /// Copies keys and values of the stage's layers.
+  void copy_page(backend::PageId from, backend::PageId to);
+
+  /// Values that may lie on the device, for an observer on the host.
+  void show(std::string_view stage, const Matrix& values, const StageObserver& observer) const;
+
+  /// From now on every op is timed.
+  void time_ops() {
+    queue_.time_ops([this] { backend_.finish(); });
+  }
+
+  backend::Backend& backend() const { return backend_; }
+  memory::Arena& arena() { return arena_; }
+  const memory::Arena& arena() const { return arena_; }
+  backend::Queue& queue() { return queue_; }
+  const backend::Queue& queue() const { return queue_; }
+  Network& network() { return network_; }
+  const Network& network() const { return network_; }
+
+ private:
+  void load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers);
+  void take_pages();
+  /// `hidden` to where the next stage reads it.
+  void hand_over(const Matrix& hidden, const Matrix& handed);
+  /// `hidden` from where the stage before left it.
+  void receive(const Matrix& hidden);
+
+  const Configuration& configuration_;
+  backend::Backend& backend_;
+  memory::Arena arena_;
+  backend::Queue queue_;
+  Network network_;                    // tower and projector on the first stage only
+  std::optional<LayerStream> stream_;  // of the decoder's last layers, where they do not stay
+  bool pages_last_;                    // through all phases
+  model::KvPages pages_;
+  Matrix handed_;              // [most rows of a step, hidden_size], on the host; not on the first stage
+  Matrix logits_;              // [most_logit_rows, vocab_size], on the last stage
+  Matrix host_logits_;         // likewise, where the host cannot read logits_
+  std::byte* page_ = nullptr;  // on its way from one place of a device to another
+};
+
+}  // namespace galago::runtime
