@@ -81,8 +81,13 @@ struct EngineOptions {
   /// its own. A context that nobody fixed gets shorter for it.
   std::optional<double> kv_limit;
   /// "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:N", or "cuda-emulated":
-  /// the CUDA kernels on the CPU, for tests; for plans also a card (known_device_names()).
+  /// the CUDA kernels on the CPU, for tests; for plans also a card (known_device_names()). Several, with
+  /// commas between, have the decoder's layers spread over them in this order: tower, projector and
+  /// embeddings lie on the first, the output layer on the last.
   std::string device = "auto";
+  /// Bytes that each of several devices may have in use for the model; empty: what is free there, and on the
+  /// CPU what the others leave.
+  std::vector<std::uint64_t> split;
   int threads = 0;  ///< 0: one per core that the process may use
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)

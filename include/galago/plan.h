@@ -10,7 +10,8 @@
 namespace galago {
 
 struct RegionPlan {
-  std::string name;  ///< "weights", "tower", "kv", "pictures", "activations", "staging", "runtime"
+  std::string name;  ///< "weights", "tower", "kv", "pictures", "activations", "staging", "runtime"; where
+                     ///< there are several devices "cuda:0 weights", but staging is in the host's memory
   std::uint64_t bytes;
   std::string purpose;
 };
@@ -37,6 +38,16 @@ struct MachineCeilings {
   double int8_flops_per_second = 0;
 };
 
+/// What one device has of a model.
+struct DevicePlan {
+  std::string name;              ///< "cpu", "cuda:0"
+  std::int64_t first_layer = 0;  ///< of the decoder, from 0
+  std::int64_t n_layers = 0;
+  std::uint64_t peak_bytes = 0;   ///< all that lies there; on the CPU the program, and staging, too
+  std::uint64_t share_bytes = 0;  ///< what it may have, where there are several; EngineOptions::split
+  MachineCeilings ceilings{};     ///< as Plan::ceilings
+};
+
 /// A configuration that the fit search looked at.
 struct PlanCandidate {
   std::string choice;  ///< in words
@@ -45,11 +56,12 @@ struct PlanCandidate {
 };
 
 struct Plan {
-  std::string model;        ///< directory
-  std::string family;       ///< name of the family description
-  std::string chat_format;  ///< what conversations are written in; empty for known shapes
-  std::string notice;       ///< what the caller should tell the user about the model; empty: nothing
-  std::string device;       ///< "cpu (avx2, 2 threads)"
+  std::string model;                ///< directory
+  std::string family;               ///< name of the family description
+  std::string chat_format;          ///< what conversations are written in; empty for known shapes
+  std::string notice;               ///< what the caller should tell the user about the model; empty: nothing
+  std::string device;               ///< "cpu (avx2, 2 threads)"; several with commas between
+  std::vector<DevicePlan> devices;  ///< in the order of the decoder's layers
   std::string precision, embeddings_precision, output_precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
@@ -66,7 +78,7 @@ struct Plan {
   /// Of the phase that needs the most: regions that are never needed at once share memory.
   std::uint64_t peak_bytes = 0;
   std::vector<PhasePlan> phases;
-  MachineCeilings ceilings;
+  MachineCeilings ceilings;           ///< of the first device
   std::string choice;                 ///< precisions and what else was chosen, in words
   std::uint64_t budget_bytes = 0;     ///< EngineOptions::memory_limit
   std::vector<PlanCandidate> ladder;  ///< what was tried for the budget; the last one was taken

@@ -71,8 +71,8 @@ struct Profile {
   MachineCeilings ceilings;
 };
 
-/// Ceilings of the machine that `options` run on. Measuring takes some tens of milliseconds and 80 MiB for a
-/// moment, so it is for before or after a run, not for within a budget.
+/// Ceilings of the machine that `options` run on; with several devices none. Measuring takes some tens of
+/// milliseconds and 80 MiB for a moment, so it is for before or after a run, not for within a budget.
 MachineCeilings measure_ceilings(const EngineOptions& options);
 
 /// Puts the least time at the ceilings beside every operation.

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "backend/backend.h"
@@ -14,7 +13,7 @@ namespace galago::backend {
 class Backends {
  public:
   Backends(Backend& only) : all_{&only} {}  // NOLINT(google-explicit-constructor): most models have one
-  Backends(std::span<const std::unique_ptr<Backend>> all) {  // NOLINT(google-explicit-constructor)
+  Backends(const std::vector<std::unique_ptr<Backend>>& all) {  // NOLINT(google-explicit-constructor)
     for (const auto& backend : all) all_.push_back(backend.get());
   }
 

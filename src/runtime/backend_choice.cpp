@@ -15,16 +15,58 @@
 namespace galago::runtime {
 namespace {
 
-/// The number in "cuda" (0) or "cuda:N"; none for other words.
-std::optional<int> cuda_device(std::string_view device) {
-  constexpr std::string_view name = "cuda";
-  if (device == name) return 0;
-  if (device.substr(0, name.size() + 1) != "cuda:") return std::nullopt;
-  const std::string_view digits = device.substr(name.size() + 1);
+enum class DeviceKind { cpu, cuda, emulated };
+
+struct DeviceName {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+
+  bool operator==(const DeviceName&) const = default;
+};
+
+/// The number in `kind` (0) or `kind`:N; none for other words.
+std::optional<int> index_in(std::string_view word, std::string_view kind) {
+  if (word == kind) return 0;
+  if (!word.starts_with(kind) || word[kind.size()] != ':') return std::nullopt;
+  const std::string_view digits = word.substr(kind.size() + 1);
   int number = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   const bool whole = error == std::errc() && end == digits.data() + digits.size();
   return whole && number >= 0 ? std::optional(number) : std::nullopt;
+}
+
+DeviceName parse_device(std::string_view word) {
+  if (word == "cpu") return {};
+  if (const std::optional<int> index = index_in(word, "cuda")) return {DeviceKind::cuda, *index};
+  if (const std::optional<int> index = index_in(word, "cuda-emulated")) {
+    return {DeviceKind::emulated, *index};
+  }
+  fail(
+      ErrorCode::usage,
+      "device is \"{}\", expected auto, cpu, cuda or cuda:N, or several of them but auto with commas between",
+      printable(word));
+}
+
+std::vector<DeviceName> parse_devices(std::string_view list) {
+  std::vector<DeviceName> devices;
+  for (std::size_t begin = 0; begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    const std::string_view word = list.substr(begin, end - begin);
+    const DeviceName device = parse_device(word);
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) {
+      fail(ErrorCode::usage, "the device {} was named twice", word);
+    }
+    devices.push_back(device);
+    begin = end + 1;
+  }
+  return devices;
+}
+
+void check_split(const EngineOptions& options, std::size_t n_devices) {
+  const std::size_t n = options.split.size();
+  if (n == 0 || (n_devices > 1 && n == n_devices)) return;
+  fail(ErrorCode::usage, "{} share{} given for {} device{}; several devices have one each", n,
+       n == 1 ? " was" : "s were", n_devices, n_devices == 1 ? "" : "s");
 }
 
 backend::CudaProducts cuda_products(const EngineOptions& options) {
@@ -42,12 +84,19 @@ std::unique_ptr<backend::Backend> open_cuda([[maybe_unused]] int device,
 #endif
 }
 
-std::unique_ptr<backend::Backend> open_emulated([[maybe_unused]] const EngineOptions& options) {
+std::unique_ptr<backend::Backend> open_emulated([[maybe_unused]] int device,
+                                                [[maybe_unused]] const EngineOptions& options) {
 #if defined(GALAGO_WITH_EMULATED_CUDA)
-  return backend::emulated::make_backend(0, cuda_products(options));
+  return backend::emulated::make_backend(device, cuda_products(options));
 #else
   fail(ErrorCode::usage, "this build has no emulated device; build with -DGALAGO_EMULATED_CUDA=ON");
 #endif
+}
+
+std::unique_ptr<backend::Backend> open_cpu(const EngineOptions& options) {
+  return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
+                                                        ? backend::Products::exact
+                                                        : backend::Products::rounded);
 }
 
 bool has_cuda_device() {
@@ -58,29 +107,47 @@ bool has_cuda_device() {
 #endif
 }
 
-}  // namespace
+std::unique_ptr<backend::Backend> open_device(const DeviceName& device, const EngineOptions& options) {
+  switch (device.kind) {
+    case DeviceKind::cuda:
+      return open_cuda(device.index, options);
+    case DeviceKind::emulated:
+      return open_emulated(device.index, options);
+    case DeviceKind::cpu:
+      break;
+  }
+  return open_cpu(options);
+}
 
-std::unique_ptr<backend::Backend> open_backend(const EngineOptions& options) {
-  if (options.threads < 0 || options.threads > 1024) {
-    fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
-         options.threads);
-  }
-  if (options.device == "cuda-emulated") return open_emulated(options);
-  if (const std::optional<int> device = cuda_device(options.device)) return open_cuda(*device, options);
-  if (options.device != "auto" && options.device != "cpu") {
-    fail(ErrorCode::usage, "device is \"{}\", expected auto, cpu, cuda or cuda:N", printable(options.device));
-  }
+std::unique_ptr<backend::Backend> open_best(const EngineOptions& options) {
   // Where there is none, the plan's device says that it is the CPU.
-  if (options.device == "auto" && has_cuda_device()) {
+  if (has_cuda_device()) {
     try {
       return open_cuda(0, options);
     } catch (const Error& error) {
       spdlog::warn("{}; going on with the CPU", error.what());
     }
   }
-  return backend::make_cpu_backend(options.threads, options.compute == Compute::fp32
-                                                        ? backend::Products::exact
-                                                        : backend::Products::rounded);
+  return open_cpu(options);
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<backend::Backend>> open_backends(const EngineOptions& options) {
+  if (options.threads < 0 || options.threads > 1024) {
+    fail(ErrorCode::usage, "{} threads were asked for, expected 1 to 1024, or 0 for one a core",
+         options.threads);
+  }
+  std::vector<std::unique_ptr<backend::Backend>> backends;
+  if (options.device == "auto") {
+    check_split(options, 1);
+    backends.push_back(open_best(options));
+    return backends;
+  }
+  const std::vector<DeviceName> devices = parse_devices(options.device);
+  check_split(options, devices.size());
+  for (const DeviceName& device : devices) backends.push_back(open_device(device, options));
+  return backends;
 }
 
 }  // namespace galago::runtime

@@ -49,12 +49,12 @@ struct Prepared {
   explicit Prepared(const EngineOptions& options, PlannedFor machine = PlannedFor::this_machine)
       : before(runtime::process_memory()),
         files(open_files(options)),
-        backend(runtime::open_backend(options)),
-        settled(runtime::settle(files, options, demand(options), *backend, opening())) {
+        backends(runtime::open_backends(options)),
+        settled(runtime::settle(files, options, demand(options), backends, opening())) {
     settled.plan.chat_format = files.chat.format.name();
     settled.plan.notice = files.chat.notice;
     if (machine == PlannedFor::another_machine) return;
-    runtime::check_room(files, options, demand(options), *backend, settled);
+    runtime::check_room(files, options, demand(options), backends, settled);
   }
 
   runtime::Demand demand(const EngineOptions& options) const {
@@ -73,7 +73,7 @@ struct Prepared {
 
   runtime::ProcessMemory before;
   runtime::ModelFiles files;
-  std::unique_ptr<backend::Backend> backend;
+  std::vector<std::unique_ptr<backend::Backend>> backends;
   runtime::Settled settled;
 };
 
@@ -82,23 +82,23 @@ struct Prepared {
 Plan plan_model(const EngineOptions& asked) {
   const runtime::KnownDevice* card = runtime::find_device(asked.device);
   const EngineOptions options = runtime::options_on_device(asked);
-  const auto finish = [&](runtime::Settled& settled, backend::Backend& backend) {
+  const auto finish = [&](runtime::Settled& settled, const backend::Backends& backends) {
     runtime::time_phases(settled.plan, settled.rehearsal,
-                         card != nullptr ? card->ceilings : runtime::measure_ceilings(backend));
+                         card != nullptr ? std::vector{card->ceilings} : runtime::measure_all(backends));
     if (card != nullptr) settled.plan.device = runtime::describe_device(*card);
     return settled.plan;
   };
   if (options.shape.empty()) {
     Prepared prepared(options, card != nullptr ? PlannedFor::another_machine : PlannedFor::this_machine);
-    return finish(prepared.settled, *prepared.backend);
+    return finish(prepared.settled, prepared.backends);
   }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
   runtime::limit_tiles(options, model);
-  const std::unique_ptr<backend::Backend> backend = runtime::open_backend(options);
+  const std::vector<std::unique_ptr<backend::Backend>> backends = runtime::open_backends(options);
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};
-  runtime::Settled settled = runtime::settle(model, options, demand, *backend);
-  return finish(settled, *backend);
+  runtime::Settled settled = runtime::settle(model, options, demand, backends);
+  return finish(settled, backends);
 }
 
 std::vector<std::string> known_device_names() {
@@ -117,7 +117,7 @@ struct Engine::State {
   explicit State(const EngineOptions& options)
       : prepared(options),
         executor(prepared.files.checkpoint, prepared.files.description, prepared.settled.configuration,
-                 *prepared.backend, runtime::reserve(prepared.settled.rehearsal, *prepared.backend)),
+                 prepared.backends, runtime::reserve(prepared.settled.rehearsal, prepared.backends)),
         generation(prepared.files, executor),
         scheduler(generation, prepared.settled.configuration.batch) {}
 
@@ -146,12 +146,11 @@ const Plan& Engine::plan() const {
 }
 
 std::vector<RegionUse> Engine::memory() const {
-  return runtime::region_uses(state_->executor.arena());
+  return runtime::region_uses(state_->executor);
 }
 
 MemoryReport Engine::memory_report() const {
   const Plan& plan = state_->prepared.settled.plan;
-  const memory::Arena& arena = state_->executor.arena();
   MemoryReport report;
   report.model = plan.model;
   report.device = plan.device;
@@ -161,9 +160,9 @@ MemoryReport Engine::memory_report() const {
   report.process_peak_bytes = peak_resident_bytes();
   report.pages = plan.n_pages;
   report.pages_in_use = plan.n_pages - state_->generation.free_pages();
-  report.regions = runtime::region_uses(arena);
-  report.phases = runtime::phase_uses(arena);
-  report.forgotten_phases = arena.n_forgotten_records();
+  report.regions = runtime::region_uses(state_->executor);
+  report.phases = runtime::phase_uses(state_->executor);
+  report.forgotten_phases = state_->executor.arena().n_forgotten_records();
   return report;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/fit.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,15 +9,24 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "runtime/layer_split.h"
 #include "runtime/machine.h"
 
 namespace galago::runtime {
 namespace {
 
 Settled settle_on(const Blueprint& model, const Configuration& configuration, const Rehearsal& rehearsal,
-                  backend::Backend& backend) {
-  Plan plan = describe_plan(model, configuration, backend, rehearsal);
+                  const LayerSplit& split) {
+  Plan plan = describe_plan(model, configuration, split.backends(), rehearsal);
+  split.describe(plan);
   return {configuration, rehearsal, std::move(plan)};
+}
+
+bool any_on_device(const backend::Backends& backends) {
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    if (backends[i].device_memory() != nullptr) return true;
+  }
+  return false;
 }
 
 Bytes kv_bytes(const Rehearsal& rehearsal) {
@@ -73,38 +83,43 @@ double kv_allowance(double fraction, Bytes available, const KvPart& part) {
 }
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-               backend::Backend& backend, Bytes opening) {
+               const backend::Backends& backends, Bytes opening) {
   const std::uint64_t budget = options.memory_limit;
   const Configuration asked = configure(options, model.description, demand);
-  OutsideBytes outside = outside_bytes(model, options, asked, backend.device_memory() != nullptr);
+  OutsideBytes outside = outside_bytes(model, options, asked, any_on_device(backends));
   outside.opening = opening;
-  if (backend.device_memory() != nullptr) outside.driver = backend.device_memory()->room().driver;
-  const auto plan_for = [&](const Configuration& configuration) {
-    Rehearsal rehearsal = rehearse(model, configuration, backend);
-    rehearsal.outside = outside;
-    return rehearsal;
-  };
+  const LayerSplit split(model, options, backends, outside);
   if (budget == 0) {
-    const Configuration within = within_kv_limit(model, options, demand, asked, plan_for(asked));
-    return settle_on(model, within, plan_for(within), backend);
+    Configuration configuration = asked;
+    const Rehearsal rehearsal = split.settle(configuration);
+    Configuration within = within_kv_limit(model, options, demand, configuration, rehearsal);
+    const Rehearsal planned = split.settle(within);
+    split.check(within, planned);
+    return settle_on(model, within, planned, split);
   }
   std::vector<PlanCandidate> tried;
   std::size_t smallest = 0;
-  for (const Configuration& candidate : fit_candidates(model, options, demand)) {
+  std::optional<std::pair<Configuration, Rehearsal>> least_tried;
+  for (Configuration candidate : fit_candidates(model, options, demand)) {
     const std::optional<Rehearsal> planned =
-        tried.empty() ? plan_for(candidate) : if_possible([&] { return plan_for(candidate); });
+        tried.empty() ? split.settle(candidate) : if_possible([&] { return split.settle(candidate); });
     if (!planned) continue;
     const Rehearsal& rehearsal = *planned;
     const Bytes peak = least_budget(rehearsal, options);
-    tried.push_back({describe_choice(candidate, model.description), peak, peak <= budget});
-    if (peak < tried[smallest].peak_bytes) smallest = tried.size() - 1;
-    if (peak > budget) continue;
-    Settled settled = settle_on(model, candidate, rehearsal, backend);
+    const bool fits = peak <= budget && split.fits(rehearsal);
+    tried.push_back({describe_choice(candidate, model.description), peak, fits});
+    if (!least_tried || peak < tried[smallest].peak_bytes) {
+      smallest = tried.size() - 1;
+      least_tried.emplace(candidate, rehearsal);
+    }
+    if (!fits) continue;
+    Settled settled = settle_on(model, candidate, rehearsal, split);
     settled.plan.budget_bytes = budget;
     settled.plan.ladder = std::move(tried);
     return settled;
   }
   const PlanCandidate& least = tried[smallest];
+  if (least.peak_bytes <= budget) split.check(least_tried->first, least_tried->second);
   fail(ErrorCode::memory,
        "{}: nothing fits in a budget of {} bytes; the smallest configuration ({}) needs {}: {} bytes too few",
        model.checkpoint.directory.string(), budget, least.choice, least.peak_bytes,
@@ -133,6 +148,9 @@ std::string describe_choice(const Configuration& configuration, const model::Des
   if (configuration.streamed_layers > 0) {
     text += fmt::format(", {} of {} layers streamed", configuration.streamed_layers,
                         description.decoder.n_layers);
+  }
+  if (configuration.stage_layers.size() > 1) {
+    text += fmt::format(", layers {}", fmt::join(configuration.stage_layers, " + "));
   }
   return text;
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.h"
+#include "backend/backends.h"
 #include "galago/options.h"
 #include "galago/plan.h"
 #include "runtime/configuration.h"
@@ -23,9 +23,10 @@ struct Settled {
 
 /// Without a budget (EngineOptions::memory_limit) the options' own configuration. With one, the first of
 /// fit_candidates() that fits; Plan::ladder tells what was tried. Throws Error{memory} where nothing fits,
-/// naming the smallest configuration and by how many bytes the budget misses. `opening`: OutsideBytes.
+/// naming the smallest configuration and by how many bytes the budget misses, or the device whose share is
+/// too small (LayerSplit). `opening`: OutsideBytes.
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-               backend::Backend& backend, Bytes opening = 0);
+               const backend::Backends& backends, Bytes opening = 0);
 
 /// What a plan takes in all and, of that, for its KV pages.
 struct KvPart {

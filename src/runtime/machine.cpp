@@ -189,6 +189,12 @@ MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort&
   return ceilings;
 }
 
+std::vector<MachineCeilings> measure_all(const backend::Backends& backends) {
+  std::vector<MachineCeilings> ceilings;
+  for (std::size_t i = 0; i < backends.size(); ++i) ceilings.push_back(measure_ceilings(backends[i]));
+  return ceilings;
+}
+
 ProcessMemory process_memory() {
   return {proc_bytes("/proc/self/status", "VmRSS"), proc_bytes("/proc/self/status", "VmHWM")};
 }

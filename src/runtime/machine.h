@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <vector>
 
-#include "backend/backend.h"
+#include "backend/backends.h"
 #include "galago/plan.h"
 
 namespace galago::runtime {
@@ -20,6 +21,9 @@ struct CeilingEffort {
 /// Measures the backend's own inner loops on data in cache, in FP32 and, where it rounds activations, in
 /// int8; and a streaming read.
 MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort& effort = {});
+
+/// Of each of several devices.
+std::vector<MachineCeilings> measure_all(const backend::Backends& backends);
 
 /// Resident memory of this process now and at its peak, by the operating system's account.
 struct ProcessMemory {

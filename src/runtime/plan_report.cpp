@@ -1,6 +1,7 @@
 // A plan as a table for people and as JSON for programs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "galago/plan.h"
@@ -9,14 +10,59 @@
 namespace galago {
 namespace {
 
-std::string region_line(const std::string& name, std::uint64_t bytes, const std::string& purpose) {
-  return fmt::format("  {:<12} {:>16} {:>14}  {}\n", name, bytes, runtime::mebibytes_text(bytes), purpose);
+/// A line of the regions' table, the name in a column of `width`.
+std::string region_line(std::size_t width, const std::string& name, std::uint64_t bytes,
+                        const std::string& purpose) {
+  return fmt::format("  {:<{}} {:>16} {:>14}  {}\n", name, width, bytes, runtime::mebibytes_text(bytes),
+                     purpose);
+}
+
+std::size_t width_of_names(const Plan& plan) {
+  std::size_t width = 12;
+  for (const RegionPlan& region : plan.regions) width = std::max(width, region.name.size());
+  return width;
+}
+
+/// "  layers 0 to 15 on cuda:0: 5000.0 MiB of 7168.0 MiB", a line a device, where there are several.
+std::string devices_text(const Plan& plan) {
+  std::string text;
+  if (plan.devices.size() == 1) return text;
+  for (const DevicePlan& device : plan.devices) {
+    text += fmt::format(
+        "  layers {} to {} on {}: {} of {}\n", device.first_layer, device.first_layer + device.n_layers - 1,
+        device.name, runtime::mebibytes_text(device.peak_bytes), runtime::mebibytes_text(device.share_bytes));
+  }
+  return text;
 }
 
 /// Where there is one.
 std::string int8_ceiling_text(const MachineCeilings& ceilings) {
   if (ceilings.int8_flops_per_second == 0) return "";
   return fmt::format(" in FP32 and {:.1f} with int8", ceilings.int8_flops_per_second / 1e9);
+}
+
+std::string ceilings_text(const MachineCeilings& ceilings) {
+  return fmt::format("{:.1f} GFLOP/s{}, {:.1f} GB/s", ceilings.flops_per_second / 1e9,
+                     int8_ceiling_text(ceilings), ceilings.bytes_per_second / 1e9);
+}
+
+nlohmann::ordered_json ceilings_json(const MachineCeilings& ceilings) {
+  return {{"flops_per_second", ceilings.flops_per_second},
+          {"int8_flops_per_second", ceilings.int8_flops_per_second},
+          {"bytes_per_second", ceilings.bytes_per_second}};
+}
+
+nlohmann::ordered_json devices_json(const Plan& plan) {
+  auto devices = nlohmann::ordered_json::array();
+  for (const DevicePlan& device : plan.devices) {
+    devices.push_back({{"name", device.name},
+                       {"first_layer", device.first_layer},
+                       {"layers", device.n_layers},
+                       {"peak_bytes", device.peak_bytes},
+                       {"share_bytes", device.share_bytes},
+                       {"ceilings", ceilings_json(device.ceilings)}});
+  }
+  return devices;
 }
 
 nlohmann::ordered_json regions_json(const Plan& plan) {
@@ -80,6 +126,7 @@ std::string to_text(const Plan& plan) {
   std::string text = fmt::format("{} ({})\n", plan.model, plan.family);
   text += fmt::format("  device {}; weights {}, tower {}, KV {}\n", plan.device, plan.precision,
                       plan.tower_precision, plan.kv_precision);
+  text += devices_text(plan);
   text += fmt::format("  context {} tokens in {} pages of {}; prefill in chunks of {}; {} tokens a picture\n",
                       plan.context, plan.n_pages, plan.page_tokens, plan.prefill_chunk, plan.image_tokens);
   if (plan.image_tiles > 1) {
@@ -93,19 +140,20 @@ std::string to_text(const Plan& plan) {
   }
   if (plan.budget_bytes > 0) text += fmt::format("  {}", choice_line(plan));
   text += "\n";
-  text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "region", "bytes", "", "for");
+  const std::size_t width = width_of_names(plan);
+  text += fmt::format("  {:<{}} {:>16} {:>14}  {}\n", "region", width, "bytes", "", "for");
   std::uint64_t sum = 0;
   for (const RegionPlan& region : plan.regions) {
-    if (region.bytes > 0) text += region_line(region.name, region.bytes, region.purpose);
+    if (region.bytes > 0) text += region_line(width, region.name, region.bytes, region.purpose);
     sum += region.bytes;
   }
   if (sum > plan.peak_bytes) {
     const std::uint64_t shared = sum - plan.peak_bytes;
-    text += fmt::format("  {:<12} {:>16} {:>14}  {}\n", "shared", fmt::format("-{}", shared),
+    text += fmt::format("  {:<{}} {:>16} {:>14}  {}\n", "shared", width, fmt::format("-{}", shared),
                         fmt::format("-{}", runtime::mebibytes_text(shared)),
                         "regions that are not needed at once");
   }
-  text += region_line("total", plan.peak_bytes, "peak");
+  text += region_line(width, "total", plan.peak_bytes, "peak");
   text += fmt::format("\n  {:<12} {:>14} {:>10} {:>14} {:>14}\n", "phase", "memory", "GFLOP", "traffic",
                       "at least");
   for (const PhasePlan& phase : plan.phases) {
@@ -113,10 +161,13 @@ std::string to_text(const Plan& plan) {
                         runtime::mebibytes_text(phase.peak_bytes), phase.flops / 1e9,
                         runtime::mebibytes_text(phase.bytes_read + phase.bytes_written), phase.seconds * 1e3);
   }
-  text += fmt::format("\n  at the ceilings: {:.1f} GFLOP/s{}, {:.1f} GB/s\n",
-                      plan.ceilings.flops_per_second / 1e9, int8_ceiling_text(plan.ceilings),
-                      plan.ceilings.bytes_per_second / 1e9);
-  return text;
+  text += "\n  at the ceilings: ";
+  for (const DevicePlan& device : plan.devices) {
+    if (&device != &plan.devices.front()) text += "; ";
+    if (plan.devices.size() > 1) text += device.name + " ";
+    text += ceilings_text(device.ceilings);
+  }
+  return text + "\n";
 }
 
 std::string to_json(const Plan& plan) {
@@ -124,6 +175,7 @@ std::string to_json(const Plan& plan) {
                                        {"family", plan.family},
                                        {"chat_format", plan.chat_format},
                                        {"device", plan.device},
+                                       {"devices", devices_json(plan)},
                                        {"peak_bytes", plan.peak_bytes},
                                        {"regions", regions_json(plan)},
                                        {"precision", plan.precision},
@@ -146,10 +198,7 @@ std::string to_json(const Plan& plan) {
                                        {"choice", plan.choice},
                                        {"budget_bytes", plan.budget_bytes},
                                        {"ladder", ladder_json(plan)},
-                                       {"ceilings",
-                                        {{"flops_per_second", plan.ceilings.flops_per_second},
-                                         {"int8_flops_per_second", plan.ceilings.int8_flops_per_second},
-                                         {"bytes_per_second", plan.ceilings.bytes_per_second}}}};
+                                       {"ceilings", ceilings_json(plan.ceilings)}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

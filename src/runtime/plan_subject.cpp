@@ -43,9 +43,9 @@ std::string describe_device(const KnownDevice& device) {
 }
 
 PlanSubject::PlanSubject(const EngineOptions& options)
-    : model(blueprint_of(options)), backend(open_backend(options_on_device(options))) {
+    : model(blueprint_of(options)), backends(open_backends(options_on_device(options))) {
   const KnownDevice* card = find_device(options.device);
-  ceilings = card != nullptr ? card->ceilings : measure_ceilings(*backend);
+  ceilings = card != nullptr ? std::vector{card->ceilings} : measure_all(backends);
   memory_bytes = card != nullptr ? card->memory_bytes : available_memory();
   if (options.memory_limit > 0) memory_bytes = options.memory_limit;
 }
@@ -54,7 +54,7 @@ Plan PlanSubject::plan(EngineOptions options) const {
   options.memory_limit = 0;
   const Demand demand{options.workload ? shape_prompt_length(model, *options.workload) : 0,
                       largest_picture(model, options.workload)};
-  Settled settled = settle(model, options, demand, *backend);
+  Settled settled = settle(model, options, demand, backends);
   time_phases(settled.plan, settled.rehearsal, ceilings);
   return std::move(settled.plan);
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "galago/options.h"
@@ -26,9 +27,9 @@ struct PlanSubject {
   Plan plan(EngineOptions options) const;
 
   Blueprint model;
-  std::unique_ptr<backend::Backend> backend;
-  MachineCeilings ceilings;
-  Bytes memory_bytes = 0;  ///< the budget, or what the device has
+  std::vector<std::unique_ptr<backend::Backend>> backends;
+  std::vector<MachineCeilings> ceilings;  ///< of each
+  Bytes memory_bytes = 0;                 ///< the budget, or what the device has
 };
 
 }  // namespace galago::runtime

@@ -8,6 +8,7 @@
 #include "runtime/executor.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
+#include "runtime/report/words.h"
 #include "runtime/sequence_cache.h"
 
 namespace galago::runtime {
@@ -15,24 +16,56 @@ namespace {
 
 using memory::RegionId;
 
+/// Each device's regions, then what is outside them: names for the plan, sizes for each of its phases.
+void describe_regions(const Rehearsal& rehearsal, const backend::Backends& backends, Plan& plan) {
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    const memory::RegionSizes sizes = rehearsal.stages[i].memory.regions();
+    for (const RegionId id : memory::all_regions) {
+      plan.regions.push_back({region_text(name_of(id), backends[i].name(), backends.size()),
+                              sizes[static_cast<std::size_t>(id)], std::string(purpose_of(id))});
+    }
+  }
+  const OutsideBytes& outside = rehearsal.outside;
+  plan.regions.push_back(
+      {"runtime", outside.runtime, "the program, its libraries, the tokenizer, a request's text"});
+  plan.regions.push_back({"decoding", outside.decoding, "a picture file being decoded and cut to tiles"});
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    if (rehearsal.stages[i].driver == 0) continue;
+    plan.regions.push_back({region_text("driver", backends[i].name(), backends.size()),
+                            rehearsal.stages[i].driver,
+                            "the device's memory that its driver and libraries took"});
+  }
+}
+
 PhasePlan describe_phase(const Rehearsal& rehearsal, backend::Phase phase) {
   backend::Cost total;
-  memory::RegionSizes sizes{};
+  PhasePlan plan{std::string(name_of(phase)), 0, 0, 0, 0};
   for (const StageRehearsal& stage : rehearsal.stages) {
     total += stage.ledger.total(phase);
-    const memory::RegionSizes& here = stage.memory.by_phase[static_cast<std::size_t>(phase)];
-    for (std::size_t i = 0; i < memory::n_regions; ++i) sizes[i] += here[i];
+    const memory::RegionSizes& sizes = stage.memory.by_phase[static_cast<std::size_t>(phase)];
+    plan.region_bytes.insert(plan.region_bytes.end(), sizes.begin(), sizes.end());
   }
-  PhasePlan plan{std::string(name_of(phase)), total.flops, total.bytes_read, total.bytes_written, 0};
-  plan.region_bytes.assign(sizes.begin(), sizes.end());
-  plan.peak_bytes = std::accumulate(sizes.begin(), sizes.end(), Bytes{0});
-  const OutsideBytes& outside = rehearsal.outside;
-  const Bytes decoding = phase == backend::Phase::load ? 0 : outside.decoding;
-  plan.region_bytes.push_back(outside.runtime);
-  plan.region_bytes.push_back(decoding);
-  if (outside.driver > 0) plan.region_bytes.push_back(outside.driver);
-  plan.peak_bytes += outside.runtime + decoding + outside.driver;
+  plan.flops = total.flops;
+  plan.bytes_read = total.bytes_read;
+  plan.bytes_written = total.bytes_written;
+  plan.region_bytes.push_back(rehearsal.outside.runtime);
+  plan.region_bytes.push_back(phase == backend::Phase::load ? 0 : rehearsal.outside.decoding);
+  for (const StageRehearsal& stage : rehearsal.stages) {
+    if (stage.driver > 0) plan.region_bytes.push_back(stage.driver);
+  }
+  plan.peak_bytes = std::accumulate(plan.region_bytes.begin(), plan.region_bytes.end(), Bytes{0});
   return plan;
+}
+
+void describe_devices(const Configuration& configuration, const backend::Backends& backends,
+                      const Rehearsal& rehearsal, Plan& plan) {
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    const model::LayerRange layers = configuration.layers_of(i);
+    const std::string name = backends[i].name();
+    plan.devices.push_back({name, layers.first, layers.count(), rehearsal.bytes_on(i)});
+    if (i > 0) plan.device += ", ";
+    plan.device += fmt::format("{} ({})", name, backends[i].description());
+  }
 }
 
 /// Reading headers, configuration and tokenizer, before anything is reserved.
@@ -47,9 +80,21 @@ PhasePlan describe_opening(const Plan& plan, Bytes opening) {
 
 }  // namespace
 
+Bytes Rehearsal::host_bytes() const {
+  Bytes bytes = outside.runtime + outside.decoding;
+  for (const StageRehearsal& stage : stages) {
+    bytes += stage.memory.total() - (stage.on_host ? 0 : stage.memory.device_bytes());
+  }
+  return bytes;
+}
+
+Bytes Rehearsal::bytes_on(std::size_t stage) const {
+  return stages[stage].on_host ? host_bytes() : stages[stage].own_bytes();
+}
+
 Bytes Rehearsal::peak_bytes() const {
-  Bytes bytes = outside.runtime + outside.decoding + outside.driver;
-  for (const StageRehearsal& stage : stages) bytes += stage.memory.total();
+  Bytes bytes = host_bytes();
+  for (const StageRehearsal& stage : stages) bytes += stage.on_host ? 0 : stage.own_bytes();
   return std::max(outside.opening, bytes);
 }
 
@@ -72,7 +117,9 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration,
   executor.rehearse();
   Rehearsal rehearsal;
   for (std::size_t i = 0; i < executor.n_stages(); ++i) {
-    rehearsal.stages.push_back({executor.arena(i).occupancy(), executor.stage(i).queue().ledger()});
+    memory::DeviceMemory* const device = backends[i].device_memory();
+    rehearsal.stages.push_back({executor.arena(i).occupancy(), executor.stage(i).queue().ledger(),
+                                device == nullptr, device == nullptr ? 0 : device->room().driver});
   }
   return rehearsal;
 }
@@ -108,7 +155,7 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration,
   Plan plan;
   plan.model = model.checkpoint.directory.string();
   plan.family = model.checkpoint.family;
-  plan.device = fmt::format("{} ({})", backends.front().name(), backends.front().description());
+  describe_devices(configuration, backends, rehearsal, plan);
   plan.precision = describe_format(configuration.decoder_format);
   plan.embeddings_precision = describe_format(configuration.embeddings_format);
   plan.output_precision =
@@ -130,21 +177,11 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration,
   plan.batch = configuration.batch;
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
-  const memory::RegionSizes regions = rehearsal.regions();
-  for (const RegionId id : memory::all_regions) {
-    const Bytes bytes = regions[static_cast<std::size_t>(id)];
-    plan.regions.push_back({std::string(name_of(id)), bytes, std::string(purpose_of(id))});
-  }
-  const OutsideBytes& outside = rehearsal.outside;
-  plan.regions.push_back(
-      {"runtime", outside.runtime, "the program, its libraries, the tokenizer, a request's text"});
-  plan.regions.push_back({"decoding", outside.decoding, "a picture file being decoded and cut to tiles"});
-  if (outside.driver > 0) {
-    plan.regions.push_back(
-        {"driver", outside.driver, "the device's memory that its driver and libraries took"});
-  }
+  describe_regions(rehearsal, backends, plan);
   plan.peak_bytes = rehearsal.peak_bytes();
-  if (outside.opening > 0) plan.phases.push_back(describe_opening(plan, outside.opening));
+  if (rehearsal.outside.opening > 0) {
+    plan.phases.push_back(describe_opening(plan, rehearsal.outside.opening));
+  }
   using backend::Phase;
   for (const Phase phase : {Phase::load, Phase::encode, Phase::prefill, Phase::decode}) {
     if (phase == Phase::encode && !configuration.with_pictures) continue;
@@ -153,14 +190,15 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration,
   return plan;
 }
 
-void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& ceilings) {
-  plan.ceilings = ceilings;
+void time_phases(Plan& plan, const Rehearsal& rehearsal, const std::vector<MachineCeilings>& ceilings) {
+  plan.ceilings = ceilings.front();
+  for (std::size_t i = 0; i < ceilings.size(); ++i) plan.devices[i].ceilings = ceilings[i];
   for (PhasePlan& phase : plan.phases) {
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
       if (phase.name != name_of(id)) continue;
-      for (const StageRehearsal& stage : rehearsal.stages) {
-        phase.seconds += roofline_seconds(stage.ledger, id, ceilings);
+      for (std::size_t i = 0; i < ceilings.size(); ++i) {
+        phase.seconds += roofline_seconds(rehearsal.stages[i].ledger, id, ceilings[i]);
       }
     }
   }

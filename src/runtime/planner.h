@@ -18,13 +18,17 @@ struct OutsideBytes {
   Bytes opening = 0;   ///< of the whole process at its most, while the model's files were opened
   Bytes runtime = 0;   ///< the program, its libraries, tokenizer and tables, and what a request needs of them
   Bytes decoding = 0;  ///< a picture being decoded and cut
-  Bytes driver = 0;    ///< memory::DeviceRoom::driver, on a device
 };
 
 /// What a rehearsal takes of one device.
 struct StageRehearsal {
   memory::Occupancy memory;
   backend::Ledger ledger;
+  bool on_host = true;  ///< the device is the CPU
+  Bytes driver = 0;     ///< memory::DeviceRoom::driver, on other devices
+
+  /// What lies there: all of it on the CPU; else staging stays with the host.
+  Bytes own_bytes() const { return on_host ? memory.total() : memory.device_bytes() + driver; }
 };
 
 struct Rehearsal {
@@ -32,6 +36,10 @@ struct Rehearsal {
   OutsideBytes outside;
 
   Bytes peak_bytes() const;
+  /// What lies in the host's memory: the program, all stages' staging, the CPU's stage.
+  Bytes host_bytes() const;
+  /// All that lies on the device of a stage; on the CPU host_bytes().
+  Bytes bytes_on(std::size_t stage) const;
   /// The most of each region in any phase, of all devices together.
   memory::RegionSizes regions() const;
 };
@@ -51,8 +59,8 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
 Plan describe_plan(const Blueprint& model, const Configuration& configuration,
                    const backend::Backends& backends, const Rehearsal& rehearsal);
 
-/// Gives each phase its least time at the ceilings. Measuring those takes tens of MiB for a moment, so it is
-/// not for a process that then runs the model.
-void time_phases(Plan& plan, const Rehearsal& rehearsal, const MachineCeilings& ceilings);
+/// Gives each phase its least time at the ceilings of each device. Measuring those takes tens of MiB for a
+/// moment, so it is not for a process that then runs the model.
+void time_phases(Plan& plan, const Rehearsal& rehearsal, const std::vector<MachineCeilings>& ceilings);
 
 }  // namespace galago::runtime

@@ -12,11 +12,11 @@ namespace {
 
 /// The best that fits in what is free now, in words.
 std::string what_fits(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-                      backend::Backend& backend, Bytes budget) {
+                      const backend::Backends& backends, Bytes budget) {
   EngineOptions within = options;
   within.memory_limit = budget;
   try {
-    const Settled settled = settle(model, within, demand, backend);
+    const Settled settled = settle(model, within, demand, backends);
     return fmt::format("what fits now is {}: --memory {}", settled.plan.choice, budget);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::memory) throw;
@@ -39,31 +39,38 @@ void check_machine(const Plan& plan, const EngineOptions& options) {
        plan.model, plan.peak_bytes, available, plan.peak_bytes - available, available);
 }
 
+/// The device has room for its stage.
+void check_device(const Blueprint& model, const EngineOptions& options, const Demand& demand,
+                  const backend::Backends& backends, const Rehearsal& rehearsal, std::size_t stage) {
+  backend::Backend& backend = backends[stage];
+  const memory::DeviceRoom room = backend.device_memory()->room();
+  const Bytes needed = rehearsal.stages[stage].memory.device_bytes();
+  if (needed <= room.free) return;
+  const std::string sentence =
+      fmt::format("{} ({}) has {} of {} bytes free, {} are needed there: {} too few", backend.name(),
+                  backend.description(), room.free, room.total, needed, needed - room.free);
+  if (backends.size() > 1) {
+    fail(ErrorCode::memory, "{}; leave it fewer layers (--split), or its share out", sentence);
+  }
+  // Whatever of a configuration stays with the host only leaves more of the budget unused.
+  const Bytes budget = room.free + room.driver + rehearsal.outside.runtime + rehearsal.outside.decoding;
+  fail(ErrorCode::memory, "{}; {}", sentence, what_fits(model, options, demand, backends, budget));
+}
+
 }  // namespace
 
 void check_room(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-                backend::Backend& backend, const Settled& settled) {
-  memory::DeviceMemory* const device = backend.device_memory();
-  if (device == nullptr) {
-    check_machine(settled.plan, options);
-    return;
-  }
+                const backend::Backends& backends, const Settled& settled) {
   const Rehearsal& rehearsal = settled.rehearsal;
-  const Bytes on_device = rehearsal.stages.front().memory.device_bytes();
-  const Bytes on_host = rehearsal.stages.front().memory.total() - on_device + rehearsal.outside.runtime +
-                        rehearsal.outside.decoding;
+  if (backends.size() == 1 && rehearsal.stages.front().on_host) return check_machine(settled.plan, options);
   const Bytes available = available_memory();
-  if (available > 0 && on_host > available) {
+  if (available > 0 && rehearsal.host_bytes() > available) {
     fail(ErrorCode::memory, "{} needs {} bytes of the machine's own memory besides the device's, {} are free",
-         model.checkpoint.directory.string(), on_host, available);
+         model.checkpoint.directory.string(), rehearsal.host_bytes(), available);
   }
-  const memory::DeviceRoom room = device->room();
-  if (on_device <= room.free) return;
-  // Whatever of a configuration stays with the host only leaves more of the budget unused.
-  const Bytes budget = room.free + room.driver + rehearsal.outside.runtime + rehearsal.outside.decoding;
-  fail(ErrorCode::memory, "{} has {} of {} bytes free, {} are needed there: {} too few; {}",
-       backend.description(), room.free, room.total, on_device, on_device - room.free,
-       what_fits(model, options, demand, backend, budget));
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    if (!rehearsal.stages[i].on_host) check_device(model, options, demand, backends, rehearsal, i);
+  }
 }
 
 }  // namespace galago::runtime

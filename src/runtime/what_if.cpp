@@ -36,8 +36,8 @@ std::string picture_text(const PictureSize& picture) {
 
 /// Tokens that keys and values have room for with a fraction of what everything else leaves.
 std::int64_t kv_tokens(const Plan& plan, Bytes memory_bytes, double fraction) {
-  const auto is_kv = [](const RegionPlan& region) { return region.name == "kv"; };
-  const Bytes kv = std::find_if(plan.regions.begin(), plan.regions.end(), is_kv)->bytes;
+  Bytes kv = 0;
+  for (const RegionPlan& region : plan.regions) kv += region.name.ends_with("kv") ? region.bytes : 0;
   const double allowed = runtime::kv_allowance(fraction, memory_bytes, {plan.peak_bytes, kv});
   const double page_bytes = static_cast<double>(kv) / static_cast<double>(plan.n_pages);
   return static_cast<std::int64_t>(allowed / page_bytes) * plan.page_tokens;

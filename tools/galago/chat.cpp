@@ -206,7 +206,9 @@ void add_chat(CLI::App& app, const Settings& settings, Run& run) {
   command
       ->add_option_function<std::string>(
           "--picture-memory",
-          [arguments](const std::string& text) { arguments->picture_bytes = parse_size(text); },
+          [arguments](const std::string& text) {
+            arguments->picture_bytes = parse_size(text, "--picture-memory");
+          },
           "Memory to plan for pictures, later ones too; default: 64MiB, an eighth of --memory at most")
       ->type_name("SIZE");
   add_sampling_options(*command, arguments->sampling);

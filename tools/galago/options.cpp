@@ -123,7 +123,8 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
 void add_memory_option(CLI::App& command, EngineOptions& options) {
   command
       .add_option_function<std::string>(
-          "--memory", [&options](const std::string& text) { options.memory_limit = parse_size(text); },
+          "--memory",
+          [&options](const std::string& text) { options.memory_limit = parse_size(text, "--memory"); },
           "Most memory it may take, such as 8GiB or 500MB: the best configuration that fits is chosen")
       ->type_name("SIZE");
 }
@@ -144,11 +145,21 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
       ->allow_extra_args(false)
       ->type_name("DIR");
   command
-      .add_option(
-          "--device", options.device,
-          "Where it runs: auto, cpu, cuda, cuda:N, or cuda-emulated (for tests: slow, not a GPU); plan also "
-          "takes a card's name")
+      .add_option("--device", options.device,
+                  "Where it runs: auto, cpu, cuda, cuda:N, or cuda-emulated (for tests: slow, not a GPU); "
+                  "several, such "
+                  "as cuda:0,cuda:1 or cuda:0,cpu, share the decoder's layers; plan also takes a card's name")
       ->type_name("DEVICE");
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--split",
+          [&options](const std::vector<std::string>& sizes) {
+            for (const std::string& size : sizes) options.split.push_back(parse_size(size, "--split"));
+          },
+          "Most memory that each of several devices gives, such as 7GiB,7GiB; default: what is free there")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("SIZE,...");
   command
       .add_option("--chat-format", options.chat_format,
                   "How conversations are written down, such as llava_v1 or chatml; default: the model's own")

@@ -34,7 +34,7 @@ const Unit* find_unit(std::string_view name) {
 
 }  // namespace
 
-std::uint64_t parse_size(std::string_view text) {
+std::uint64_t parse_size(std::string_view text, std::string_view option) {
   const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
   std::istringstream number{std::string(text.substr(0, end))};
   number.imbue(std::locale::classic());
@@ -46,7 +46,7 @@ std::uint64_t parse_size(std::string_view text) {
   if (!(bytes >= 1 && bytes < 0x1p63)) {
     throw Error(
         ErrorCode::usage,
-        fmt::format("--memory {}: not a size; write a number and a unit, such as 8GiB or 500MB", text));
+        fmt::format("{} {}: not a size; write a number and a unit, such as 8GiB or 500MB", option, text));
   }
   return static_cast<std::uint64_t>(bytes);
 }

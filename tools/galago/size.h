@@ -9,8 +9,9 @@
 
 namespace galago::cli {
 
-/// "8GiB", "500MB", "1.5GiB", "8G" (binary), "1000" (bytes). Throws Error{usage} for anything else.
-std::uint64_t parse_size(std::string_view text);
+/// "8GiB", "500MB", "1.5GiB", "8G" (binary), "1000" (bytes). Throws Error{usage} for anything else, which
+/// names the option.
+std::uint64_t parse_size(std::string_view text, std::string_view option);
 
 /// "1344x672". Throws Error{usage} for anything else.
 PictureSize parse_picture_size(const std::string& text);

@@ -42,8 +42,8 @@ void describe_subject(const runtime::Subject& subject, BenchResult& result) {
   result.planned_peak_bytes = plan.peak_bytes;
 }
 
-void describe_memory(const memory::Arena& arena, BenchResult& result) {
-  result.regions = runtime::region_uses(arena);
+void describe_memory(const runtime::Executor& executor, BenchResult& result) {
+  result.regions = runtime::region_uses(executor);
   result.measured_peak_bytes = runtime::process_memory().peak_resident_bytes;
 }
 
@@ -75,7 +75,7 @@ BenchResult run_bench(const BenchOptions& options) {
 
   BenchResult result;
   describe_subject(subject, result);
-  describe_memory(subject.executor().arena(), result);
+  describe_memory(subject.executor(), result);
   for (const runtime::StageRuns& runs : loads)
     result.stages.push_back(summarize_stage(runs, options.max_spread));
   for (const runtime::StageRuns& runs : subject.stages()) {

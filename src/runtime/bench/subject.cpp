@@ -34,6 +34,15 @@ Blueprint open_blueprint(const EngineOptions& options) {
   return draw_blueprint(checkpoint::open_checkpoint(path.model, path.projector));
 }
 
+std::unique_ptr<backend::Backend> open_only(const EngineOptions& options) {
+  auto backends = open_backends(options);
+  if (backends.size() > 1) {
+    fail(ErrorCode::usage, "{} devices were named, a benchmark measures one: its ceilings are one device's",
+         backends.size());
+  }
+  return std::move(backends.front());
+}
+
 /// Processor time of all of this process's threads.
 double process_seconds() {
   timespec now{};
@@ -82,7 +91,7 @@ double roofline_between(const backend::Ledger& from, const backend::Ledger& to, 
 }  // namespace
 
 Subject::Subject(const BenchOptions& options)
-    : model_(open_blueprint(options.engine)), backend_(open_backend(options.engine)) {
+    : model_(open_blueprint(options.engine)), backend_(open_only(options.engine)) {
   limit_tiles(options.engine, model_);
   options_ = settle(options, model_);
   const Workload& workload = *options_.engine.workload;

@@ -2,32 +2,53 @@
 
 #include <algorithm>
 
+#include "runtime/report/words.h"
+
 namespace galago::runtime {
 
 using memory::RegionId;
 
-std::vector<RegionUse> region_uses(const memory::Arena& arena) {
-  const memory::RegionSizes planned = arena.planned();
-  const memory::RegionSizes high_water = arena.high_water();
+namespace {
+
+std::string region_name(const Executor& executor, std::size_t stage, RegionId id) {
+  return region_text(name_of(id), executor.stage(stage).backend().name(), executor.n_stages());
+}
+
+}  // namespace
+
+std::vector<RegionUse> region_uses(const Executor& executor) {
   std::vector<RegionUse> uses;
-  for (const RegionId id : memory::all_regions) {
-    const auto at = static_cast<std::size_t>(id);
-    uses.push_back({std::string(name_of(id)), planned[at], high_water[at], arena.region(id).used()});
+  for (std::size_t stage = 0; stage < executor.n_stages(); ++stage) {
+    const memory::Arena& arena = executor.arena(stage);
+    const memory::RegionSizes planned = arena.planned();
+    const memory::RegionSizes high_water = arena.high_water();
+    for (const RegionId id : memory::all_regions) {
+      const auto at = static_cast<std::size_t>(id);
+      uses.push_back(
+          {region_name(executor, stage, id), planned[at], high_water[at], arena.region(id).used()});
+    }
   }
   return uses;
 }
 
-std::vector<PhaseUse> phase_uses(const memory::Arena& arena) {
+std::vector<PhaseUse> phase_uses(const Executor& executor) {
   std::vector<PhaseUse> phases;
-  for (const memory::PhaseRecord& record : arena.records()) {
-    PhaseUse phase{std::string(name_of(record.phase)), record.begin_seconds, record.end_seconds, {}};
-    const memory::RegionSizes& planned = arena.planned(record.phase);
-    for (const RegionId id : memory::all_regions) {
-      const auto at = static_cast<std::size_t>(id);
-      phase.regions.push_back(
-          {std::string(name_of(id)), planned[at], record.high_water[at], record.used[at]});
+  for (std::size_t stage = 0; stage < executor.n_stages(); ++stage) {
+    const memory::Arena& arena = executor.arena(stage);
+    const std::vector<memory::PhaseRecord> records = arena.records();
+    // All stages go from phase to phase together; the first one's times stand for all.
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      const memory::PhaseRecord& record = records[i];
+      if (stage == 0) {
+        phases.push_back({std::string(name_of(record.phase)), record.begin_seconds, record.end_seconds, {}});
+      }
+      const memory::RegionSizes& planned = arena.planned(record.phase);
+      for (const RegionId id : memory::all_regions) {
+        const auto at = static_cast<std::size_t>(id);
+        phases[i].regions.push_back(
+            {region_name(executor, stage, id), planned[at], record.high_water[at], record.used[at]});
+      }
     }
-    phases.push_back(std::move(phase));
   }
   return phases;
 }

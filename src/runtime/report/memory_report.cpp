@@ -1,6 +1,7 @@
 // A run's memory as a table for people and as JSON for programs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "galago/report.h"
@@ -11,9 +12,9 @@ namespace {
 
 using runtime::mebibytes_text;
 
-std::string region_line(const RegionUse& region) {
-  return fmt::format("  {:<12} {:>16} {:>16} {:>16} {:>14}\n", region.name, region.planned, region.high_water,
-                     region.used, mebibytes_text(region.high_water));
+std::string region_line(const RegionUse& region, std::size_t width) {
+  return fmt::format("  {:<{}} {:>16} {:>16} {:>16} {:>14}\n", region.name, width, region.planned,
+                     region.high_water, region.used, mebibytes_text(region.high_water));
 }
 
 nlohmann::ordered_json regions_json(const std::vector<RegionUse>& regions) {
@@ -39,11 +40,14 @@ nlohmann::ordered_json phases_json(const MemoryReport& report) {
 }  // namespace
 
 std::string to_text(const MemoryReport& report) {
-  std::string text = fmt::format("  {:<12} {:>16} {:>16} {:>16}\n", "memory", "planned", "most used", "now");
+  std::size_t width = 12;
+  for (const RegionUse& region : report.regions) width = std::max(width, region.name.size());
+  std::string text =
+      fmt::format("  {:<{}} {:>16} {:>16} {:>16}\n", "memory", width, "planned", "most used", "now");
   for (const RegionUse& region : report.regions) {
-    if (region.planned > 0) text += region_line(region);
+    if (region.planned > 0) text += region_line(region, width);
   }
-  text += fmt::format("  {:<12} {:>16} {:>16} {:>16} {:>14}\n", "process", report.planned_peak_bytes,
+  text += fmt::format("  {:<{}} {:>16} {:>16} {:>16} {:>14}\n", "process", width, report.planned_peak_bytes,
                       report.process_peak_bytes, "", mebibytes_text(report.process_peak_bytes));
   text += fmt::format("  {} of {} pages of keys and values in use", report.pages_in_use, report.pages);
   if (report.budget_bytes > 0) text += fmt::format("; budget {} bytes", report.budget_bytes);

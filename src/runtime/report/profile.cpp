@@ -70,7 +70,10 @@ backend::Op op_named(std::string_view name) {
 }  // namespace
 
 MachineCeilings measure_ceilings(const EngineOptions& options) {
-  return runtime::measure_ceilings(*runtime::open_backend(options));
+  const auto backends = runtime::open_backends(options);
+  // An operation's time on several devices cannot be held against one of them.
+  if (backends.size() > 1) return {};
+  return runtime::measure_ceilings(*backends.front());
 }
 
 void hold_against(const MachineCeilings& ceilings, Profile& profile) {

@@ -14,4 +14,8 @@ std::string mebibytes_text(std::uint64_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+std::string region_text(std::string_view region, std::string_view device, std::size_t n_devices) {
+  return n_devices == 1 ? std::string(region) : fmt::format("{} {}", device, region);
+}
+
 }  // namespace galago::runtime

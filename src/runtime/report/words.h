@@ -1,8 +1,10 @@
 // How reports write numbers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace galago::runtime {
 
@@ -11,5 +13,8 @@ std::string time_text(double seconds);
 
 /// "512.0 MiB"
 std::string mebibytes_text(std::uint64_t bytes);
+
+/// "weights", or, where there are several devices, "cuda:0 weights"
+std::string region_text(std::string_view region, std::string_view device, std::size_t n_devices);
 
 }  // namespace galago::runtime
