@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/primitives.cuh"
+#include "kernels/cuda/quants.cuh"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 
@@ -43,9 +43,8 @@ struct PageTable {
 struct GroupedPages {
   Global<const std::uint8_t> base;
   PageTable table;
-  std::int64_t page_stride, values_at, row_bytes, scales_at, offsets_at;
-  int n_groups;
-  bool has_minima;
+  std::int64_t page_stride, values_at, row_bytes;
+  GroupPlaces groups;
 
   __device__ __forceinline__ GroupedPages(const Attend& op, std::int64_t kv_head)
       : base(Global<const std::uint8_t>(static_cast<const std::uint8_t*>(op.paged.base)) +
@@ -54,22 +53,13 @@ struct GroupedPages {
         page_stride(op.paged.page_stride),
         values_at(op.n_kv_heads * op.paged.page_tokens * op.paged.grouped.row_bytes),
         row_bytes(op.paged.grouped.row_bytes),
-        scales_at(op.paged.grouped.scales_at),
-        offsets_at(op.paged.grouped.offsets_at),
-        n_groups(static_cast<int>((op.head_size + 31) / 32)),
-        has_minima(op.paged.grouped.offset == GroupOffset::minimum) {}
+        groups{op.paged.grouped.scales_at, op.paged.grouped.offsets_at,
+               static_cast<int>((op.head_size + 31) / 32), op.paged.grouped.offset} {}
 
   template <bool values>
   __device__ __forceinline__ Global<const std::uint8_t> row(int position) const {
     return base + (table.page(position) * page_stride + table.within(position) * row_bytes +
                    (values ? values_at : 0));
-  }
-  /// A group's scale, and its minimum in the high half.
-  __device__ __forceinline__ std::uint32_t scales(const Global<const std::uint8_t>& row, int group) const {
-    const int at = group < n_groups ? group : n_groups - 1;
-    const std::uint32_t scale = memory_as<const std::uint16_t>(row + scales_at)[at];
-    if (!has_minima) return scale;
-    return scale | static_cast<std::uint32_t>(memory_as<const std::uint16_t>(row + offsets_at)[at]) << 16;
   }
 };
 
@@ -119,15 +109,15 @@ struct QuantKeys {
 
  private:
   __device__ __forceinline__ float element(const Global<const std::uint8_t>& row, int d) const {
-    const std::uint32_t scales = pages.scales(row, d / 32);
+    const GroupWord group = group_word(pages.groups, row, d / 32);
     int quant = 0;
     if (bits == 8) {
       quant = static_cast<std::int8_t>(row[d]);
     } else {
-      quant = (row[d / 32 * 16 + d % 16] >> (d % 32 < 16 ? 0 : 4) & 15) - (pages.has_minima ? 0 : 8);
+      quant = (row[d / 32 * 16 + d % 16] >> (d % 32 < 16 ? 0 : 4) & 15) -
+              zero_byte<4>(pages.groups.offset, group);
     }
-    return static_cast<float>(quant) * widen(Half{static_cast<std::uint16_t>(scales)}) +
-           widen(Half{static_cast<std::uint16_t>(scales >> 16)});
+    return static_cast<float>(quant) * group.scale() + group.minimum();
   }
 };
 

@@ -87,15 +87,11 @@ struct QuantPages {
     Words4 piece{};
     if (present && d < head_size) {
       const Global<const std::uint8_t> row = pages.row<values>(position);
-      auto words = load_vector<Words2>(row, bits == 8 ? d : d / 32 * 16 + d % 16);
-      const std::uint32_t scales = pages.scales(row, d / 32);
-      const PairScale by = pair_scale<bits>(pages.has_minima ? GroupOffset::minimum : GroupOffset::none,
-                                            scales & 0xffffU, scales >> 16);
+      const auto words = load_vector<Words2>(row, bits == 8 ? d : d / 32 * 16 + d % 16);
+      const PairScale by = pair_scale<bits>(pages.groups.offset, group_word(pages.groups, row, d / 32));
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const std::uint32_t bytes =
-            bits == 8 ? words.words[i] ^ 0x80808080U : words.words[i] >> (d % 32 < 16 ? 0 : 4) & 0x0f0f0f0fU;
-        const Words2 four = scale_bytes(bytes, by);
+        const Words2 four = scale_bytes(unsigned_bytes<bits>(words.words[i], d % 32 >= 16), by);
         piece.words[2 * i] = four.words[0];
         piece.words[2 * i + 1] = four.words[1];
       }

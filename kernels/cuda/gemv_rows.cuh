@@ -88,13 +88,12 @@ struct QuantRow {
   static constexpr bool has_scales = true;
   struct Raw {
     std::uint32_t quants[bits / 4];
-    std::uint32_t scales;  // the scale, and the minimum or zero point above it
+    GroupWord group;
   };
 
   static __device__ __forceinline__ UnitPlace place(std::int64_t unit) { return place_of_quants<bits>(unit); }
   static __device__ __forceinline__ Raw load(const Gemv& params, const Global<const std::uint8_t>& bytes,
                                              std::int64_t unit) {
-    const GroupedRows& rows = params.grouped.rows;
     Raw raw;
     if constexpr (bits == 8) {
       const auto words = load_vector<Words2>(bytes, unit * unit_elements);
@@ -103,32 +102,22 @@ struct QuantRow {
     } else {
       raw.quants[0] = load_vector<std::uint32_t>(bytes, unit * 4);
     }
-    const int asked = static_cast<int>(unit / 4) >> params.chunks_of_group_shift;
-    const int group = asked < params.grouped.n_groups ? asked : static_cast<int>(params.grouped.n_groups) - 1;
-    raw.scales = memory_as<const std::uint16_t>(bytes + rows.scales_at)[group];
-    if (rows.offset == GroupOffset::minimum) {
-      raw.scales |= static_cast<std::uint32_t>(memory_as<const std::uint16_t>(bytes + rows.offsets_at)[group])
-                    << 16;
-    } else if (rows.offset == GroupOffset::zero_point) {
-      raw.scales |= static_cast<std::uint32_t>(bytes[rows.offsets_at + group]) << 16;
-    }
+    const GroupedRows& rows = params.grouped.rows;
+    raw.group =
+        group_word({rows.scales_at, rows.offsets_at, static_cast<int>(params.grouped.n_groups), rows.offset},
+                   bytes, static_cast<int>(unit / 4) >> params.chunks_of_group_shift);
     return raw;
   }
   static __device__ __forceinline__ void widen_to(const Gemv& params, const Raw& raw,
                                                   float (&w)[unit_elements]) {
-    const std::uint32_t low = bits == 8 ? raw.quants[0] ^ 0x80808080U : raw.quants[0] & 0x0f0f0f0fU;
-    const std::uint32_t high =
-        bits == 8 ? raw.quants[bits / 4 - 1] ^ 0x80808080U : raw.quants[0] >> 4 & 0x0f0f0f0fU;
-    const GroupOffset offset = params.grouped.rows.offset;
-    int zero = bits == 8 ? 128 : (offset == GroupOffset::none ? 8 : 0);
-    if (offset == GroupOffset::zero_point) zero += static_cast<std::int8_t>(raw.scales >> 16);
-    bytes_to_floats(low, static_cast<float>(zero), w);
-    bytes_to_floats(high, static_cast<float>(zero), w + 4);
+    const Words2 bytes = unsigned_bytes<bits>(raw.quants);
+    const auto zero = static_cast<float>(zero_byte<bits>(params.grouped.rows.offset, raw.group));
+    bytes_to_floats(bytes.words[0], zero, w);
+    bytes_to_floats(bytes.words[1], zero, w + 4);
   }
   static __device__ __forceinline__ GroupValues scales(const Gemv& params, const Raw& raw) {
     const bool has_minimum = params.grouped.rows.offset == GroupOffset::minimum;
-    return {widen(Half{static_cast<std::uint16_t>(raw.scales)}), 0,
-            has_minimum ? widen(Half{static_cast<std::uint16_t>(raw.scales >> 16)}) : 0.0F};
+    return {raw.group.scale(), 0, has_minimum ? raw.group.minimum() : 0.0F};
   }
 };
 

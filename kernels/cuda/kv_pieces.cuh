@@ -82,7 +82,7 @@ struct GroupedPieces {
   static constexpr int batch = 4;
   struct Raw {
     std::uint32_t quants[bits / 4];
-    std::uint32_t scales;  // the scale, and the minimum above it
+    GroupWord group;
   };
   GroupedPages pages;
 
@@ -104,19 +104,17 @@ struct GroupedPieces {
     } else {
       raw.quants[0] = load_vector<std::uint32_t>(row, piece * 4);
     }
-    raw.scales = pages.scales(row, piece / 4);
+    raw.group = group_word(pages.groups, row, piece / 4);
     return raw;
   }
   __device__ __forceinline__ void widen_to(const Raw& raw, float (&to)[piece_elements]) const {
-    const float scale = widen(Half{static_cast<std::uint16_t>(raw.scales)});
-    const float minimum = widen(Half{static_cast<std::uint16_t>(raw.scales >> 16)});
-    const std::uint32_t low = bits == 8 ? raw.quants[0] ^ 0x80808080U : raw.quants[0] & 0x0f0f0f0fU;
-    const std::uint32_t high =
-        bits == 8 ? raw.quants[bits / 4 - 1] ^ 0x80808080U : raw.quants[0] >> 4 & 0x0f0f0f0fU;
-    const float zero = bits == 8 ? 128.0F : (pages.has_minima ? 0.0F : 8.0F);
+    const float scale = raw.group.scale();
+    const float minimum = raw.group.minimum();
+    const Words2 bytes = unsigned_bytes<bits>(raw.quants);
+    const auto zero = static_cast<float>(zero_byte<bits>(pages.groups.offset, raw.group));
     float quants[piece_elements];
-    bytes_to_floats(low, zero, quants);
-    bytes_to_floats(high, zero, quants + 4);
+    bytes_to_floats(bytes.words[0], zero, quants);
+    bytes_to_floats(bytes.words[1], zero, quants + 4);
 #pragma unroll
     for (int i = 0; i < piece_elements; ++i) to[i] = quants[i] * scale + minimum;
   }

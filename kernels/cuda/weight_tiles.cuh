@@ -14,24 +14,20 @@ inline constexpr int step_columns = 64;
 /// Rows as they lie in memory.
 struct WeightRows {
   std::int64_t row_bytes, data_bytes;  // from row to row; of quants, or of numbers
-  std::int64_t scales_at, offsets_at;
-  GroupOffset offset;
+  GroupPlaces groups;
   int group_shift;  // a group is 2 ^ group_shift columns
-  int n_groups;
 };
 
 inline WeightRows weight_rows_of(const Linear& op) {
-  if (op.grouped == nullptr) return {op.k * 2, op.k * 2, 0, 0, GroupOffset::none, 0, 0};
+  if (op.grouped == nullptr) return {op.k * 2, op.k * 2, {}, 0};
   const GroupedRows& rows = *op.grouped;
   int shift = 0;
   while (1 << shift < rows.group) ++shift;
-  return {rows.row_bytes,
-          (op.k + 31) / 32 * 32 * rows.bits / 8,
-          rows.scales_at,
-          rows.offsets_at,
-          rows.offset,
-          shift,
-          static_cast<int>((op.k + rows.group - 1) / rows.group)};
+  return {
+      rows.row_bytes,
+      (op.k + 31) / 32 * 32 * rows.bits / 8,
+      {rows.scales_at, rows.offsets_at, static_cast<int>((op.k + rows.group - 1) / rows.group), rows.offset},
+      shift};
 }
 
 template <class T>
@@ -65,9 +61,9 @@ struct QuantTile {
   static constexpr int step_bytes = step_columns * bits / 8;
   static constexpr int stride = step_bytes + 16;  // eight rows that a warp reads lie in different banks
   static constexpr int stages = 4;
-  /// A chunk's scale, and its minimum or zero point, in 16 bits each: read a step ahead.
+  /// One a chunk, read a step ahead.
   struct Groups {
-    std::uint32_t values[step_columns / 32];
+    GroupWord words[step_columns / 32];
   };
 
   static __device__ __forceinline__ Groups groups(const WeightRows& rows,
@@ -75,16 +71,8 @@ struct QuantTile {
     Groups groups;
 #pragma unroll
     for (int chunk = 0; chunk < step_columns / 32; ++chunk) {
-      const int asked = (step * step_columns + chunk * 32) >> rows.group_shift;
-      const int group = asked < rows.n_groups ? asked : rows.n_groups - 1;
-      const std::uint32_t scale = memory_as<const std::uint16_t>(row + rows.scales_at)[group];
-      std::uint32_t offset = 0;
-      if (rows.offset == GroupOffset::minimum) {
-        offset = memory_as<const std::uint16_t>(row + rows.offsets_at)[group];
-      } else if (rows.offset == GroupOffset::zero_point) {
-        offset = row[rows.offsets_at + group];
-      }
-      groups.values[chunk] = scale | offset << 16;
+      groups.words[chunk] =
+          group_word(rows.groups, row, (step * step_columns + chunk * 32) >> rows.group_shift);
     }
     return groups;
   }
@@ -92,20 +80,16 @@ struct QuantTile {
   static __device__ __forceinline__ void fragments(const WeightRows& rows, const Shared<std::uint8_t>& row,
                                                    int chunk, const Groups& groups, FragmentB (&to)[2]) {
     const int t = static_cast<int>(lane_index()) % 4;
-    std::uint32_t bytes[2];  // quants of either half of the chunk, 0 and higher
-    if constexpr (bits == 4) {
-      const auto word = load_vector<std::uint32_t>(row, chunk * 16 + t * 4);
-      bytes[0] = word & 0x0f0f0f0fU;
-      bytes[1] = word >> 4 & 0x0f0f0f0fU;
-    } else {
-      bytes[0] = load_vector<std::uint32_t>(row, chunk * 32 + t * 4) ^ 0x80808080U;
-      bytes[1] = load_vector<std::uint32_t>(row, chunk * 32 + 16 + t * 4) ^ 0x80808080U;
+    std::uint32_t quants[bits / 4];
+#pragma unroll
+    for (int i = 0; i < bits / 4; ++i) {
+      quants[i] = load_vector<std::uint32_t>(row, chunk * 4 * bits + i * 16 + t * 4);
     }
-    const PairScale by =
-        pair_scale<bits>(rows.offset, groups.values[chunk] & 0xffffU, groups.values[chunk] >> 16);
+    const Words2 bytes = unsigned_bytes<bits>(quants);  // of either half of the chunk
+    const PairScale by = pair_scale<bits>(rows.groups.offset, groups.words[chunk]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Words2 four = scale_bytes(bytes[half], by);
+      const Words2 four = scale_bytes(bytes.words[half], by);
       to[half] = {{four.words[0], four.words[1]}};
     }
   }

@@ -40,70 +40,89 @@ std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
+/// Rows [first, first + n_rows) of a sequence, by one of the kernels; with shares: by the one that splits
+/// positions.
+struct PagedRows {
+  Shape shape;
+  std::int64_t first, n_rows;
+  std::int64_t window = 0;
+  std::int64_t n_splits = 0;
+  Way way = Way::many;
+
+  std::int64_t length() const { return first + n_rows; }
+  std::int64_t width() const { return shape.n_heads * shape.head_size; }
+  std::int64_t kv_width() const { return shape.n_kv_heads * shape.head_size; }
+};
+
 class CudaAttention : public CudaKernelTest {
  protected:
-  /// Rows [first, first + n_rows) of a sequence over pages in disorder, by one of the kernels.
-  void check_pages(const Shape& shape, std::int64_t first, std::int64_t n_rows, std::int64_t window,
-                   Element element, std::int64_t n_splits, Way way = Way::many,
-                   std::int64_t page_tokens = 16) {
-    const std::int64_t length = first + n_rows;
-    const std::int64_t kv = shape.n_kv_heads * shape.head_size;
-    auto k = random_floats(count(length * kv), 1);
-    auto v = random_floats(count(length * kv), 2);
-    auto q = random_floats(count(n_rows * shape.n_heads * shape.head_size), 3);
-
-    const std::int64_t n_pages = (length + page_tokens - 1) / page_tokens;
-    std::vector<std::int32_t> table(count(n_pages));
-    std::iota(table.rbegin(), table.rend(), 1);  // page 0 stays unused
-    const std::int64_t head_bytes = shape.head_size * (element == Element::f32 ? 4 : 2);
-    const std::int64_t page_bytes = 2 * page_tokens * shape.n_kv_heads * head_bytes + 64;
-    const DeviceArray<std::int32_t> pages(table, stream);
-    const DeviceArray<std::byte> memory(count((n_pages + 1) * page_bytes));
-    const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream);
-    const DeviceArray<float> out(q.size());
-    const PagedKeys paged{memory.data(), page_bytes, page_tokens, element, {}, pages.data()};
-    ASSERT_EQ(append_kv(stream, {device_k.data(), length, kv, kv}, {device_v.data(), length, kv, kv}, 0,
-                        shape.head_size, paged),
-              cudaSuccess);
-    if (element == Element::f16) {
-      k = rounded(k);
-      v = rounded(v);
-    }
-    if (way == Way::tensor) q = rounded(q);
-
-    const std::int64_t width = shape.n_heads * shape.head_size;
+  /// Attention of q [n_rows, width], keys and values [length, kv_width] appended to the pages before.
+  std::vector<float> attend_pages(const PagedRows& rows, const PagedKeys& paged, const std::vector<float>& q,
+                                  const std::vector<float>& k, const std::vector<float>& v) {
+    const auto& [n_heads, n_kv_heads, head_size] = rows.shape;
+    const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream), out(q.size());
+    EXPECT_EQ(
+        append_kv(stream, {device_k.data(), rows.length(), rows.kv_width(), rows.kv_width()},
+                  {device_v.data(), rows.length(), rows.kv_width(), rows.kv_width()}, 0, head_size, paged),
+        cudaSuccess);
     Attend op{};
-    op.q = {device_q.data(), n_rows, width, width};
-    op.out = {out.data(), n_rows, width, width};
+    op.q = {device_q.data(), rows.n_rows, rows.width(), rows.width()};
+    op.out = {out.data(), rows.n_rows, rows.width(), rows.width()};
     op.paged = paged;
-    op.n_heads = shape.n_heads;
-    op.n_kv_heads = shape.n_kv_heads;
-    op.head_size = shape.head_size;
+    op.n_heads = n_heads;
+    op.n_kv_heads = n_kv_heads;
+    op.head_size = head_size;
     op.scale = 0.3F;
-    op.first_position = first;
-    op.window = window;
-    const DeviceArray<float> partials(count(
-        decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
-    ASSERT_EQ(n_splits > 0         ? attend_few(stream, op, n_splits, partials.data())
-              : way == Way::tensor ? attend_tensor(stream, op)
-                                   : attend_many(stream, op),
+    op.first_position = rows.first;
+    op.window = rows.window;
+    const DeviceArray<float> partials(
+        count(decode_partial_floats(rows.n_rows, n_heads, head_size, rows.n_splits)));
+    EXPECT_EQ(rows.n_splits > 0         ? attend_few(stream, op, rows.n_splits, partials.data())
+              : rows.way == Way::tensor ? attend_tensor(stream, op)
+                                        : attend_many(stream, op),
               cudaSuccess);
-    const std::vector<float> result = out.read(stream);
-    for (std::int64_t row = 0; row < n_rows; ++row) {
-      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-        const std::int64_t limit = first + row + 1;
-        const std::int64_t start = window > 0 ? std::max<std::int64_t>(0, limit - window) : 0;
-        const std::int64_t column = head / (shape.n_heads / shape.n_kv_heads) * shape.head_size;
-        const std::int64_t at = row * width + head * shape.head_size;
+    return out.read(stream);
+  }
+
+  void expect_attended(const PagedRows& rows, const std::vector<float>& result, const std::vector<float>& q,
+                       const std::vector<float>& k, const std::vector<float>& v, double bound) {
+    const auto& [n_heads, n_kv_heads, head_size] = rows.shape;
+    for (std::int64_t row = 0; row < rows.n_rows; ++row) {
+      for (std::int64_t head = 0; head < n_heads; ++head) {
+        const std::int64_t limit = rows.first + row + 1;
+        const std::int64_t start = rows.window > 0 ? std::max<std::int64_t>(0, limit - rows.window) : 0;
+        const std::int64_t from = start * rows.kv_width() + head / (n_heads / n_kv_heads) * head_size;
+        const std::int64_t at = row * rows.width() + head * head_size;
         const std::vector<double> expected = kernels::reference::attend(
-            q.data() + at, k.data() + start * kv + column, v.data() + start * kv + column, kv, limit - start,
-            shape.head_size, 0.3F);
-        for (std::int64_t d = 0; d < shape.head_size; ++d) {
-          ASSERT_NEAR(result[count(at + d)], expected[count(d)], way == Way::tensor ? weights_bound : 1e-5)
+            q.data() + at, k.data() + from, v.data() + from, rows.kv_width(), limit - start, head_size, 0.3F);
+        for (std::int64_t d = 0; d < head_size; ++d) {
+          ASSERT_NEAR(result[count(at + d)], expected[count(d)], bound)
               << "row " << row << " head " << head << " element " << d;
         }
       }
     }
+  }
+
+  /// Pages of numbers, in disorder.
+  void check_pages(const PagedRows& rows, Element element, std::int64_t page_tokens = 16) {
+    auto k = random_floats(count(rows.length() * rows.kv_width()), 1);
+    auto v = random_floats(count(rows.length() * rows.kv_width()), 2);
+    auto q = random_floats(count(rows.n_rows * rows.width()), 3);
+    const std::int64_t n_pages = (rows.length() + page_tokens - 1) / page_tokens;
+    std::vector<std::int32_t> table(count(n_pages));
+    std::iota(table.rbegin(), table.rend(), 1);  // page 0 stays unused
+    const std::int64_t page_bytes =
+        2 * page_tokens * rows.kv_width() * (element == Element::f32 ? 4 : 2) + 64;
+    const DeviceArray<std::int32_t> pages(table, stream);
+    const DeviceArray<std::byte> memory(count((n_pages + 1) * page_bytes));
+    const std::vector<float> result =
+        attend_pages(rows, {memory.data(), page_bytes, page_tokens, element, {}, pages.data()}, q, k, v);
+    if (element == Element::f16) {
+      k = rounded(k);
+      v = rounded(v);
+    }
+    if (rows.way == Way::tensor) q = rounded(q);
+    expect_attended(rows, result, q, k, v, rows.way == Way::tensor ? weights_bound : 1e-5);
   }
 
   /// Two pictures' tiles, bidirectional.
@@ -224,70 +243,40 @@ TEST_F(CudaAttention, WhatIsNotFiniteStaysSoInQuants) {
 }
 
 /// Attention over pages of quants, against the values that they hold.
-class CudaQuantAttention : public CudaKernelTest {
+class CudaQuantAttention : public CudaAttention {
  protected:
-  void check(const Shape& shape, const Grouped& format, std::int64_t first, std::int64_t n_rows, Way way,
-             std::int64_t n_splits) {
-    SCOPED_TRACE(describe(format) + ", head size " + std::to_string(shape.head_size));
-    const std::int64_t length = first + n_rows;
-    QuantPage page{backend::rows_of(format, shape.head_size), 16, shape.n_kv_heads, shape.head_size,
-                   std::vector<std::int32_t>(count((length + 15) / 16))};
+  void check(const PagedRows& rows, const Grouped& format) {
+    const auto& [n_heads, n_kv_heads, head_size] = rows.shape;
+    SCOPED_TRACE(describe(format) + ", head size " + std::to_string(head_size));
+    QuantPage page{backend::rows_of(format, head_size), 16, n_kv_heads, head_size,
+                   std::vector<std::int32_t>(count((rows.length() + 15) / 16))};
     std::iota(page.table.rbegin(), page.table.rend(), 0);
-    const std::int64_t kv = shape.n_kv_heads * shape.head_size;
-    const std::int64_t width = shape.n_heads * shape.head_size;
-    auto q = random_floats(count(n_rows * width), 3);
-    const DeviceArray<float> device_k(random_floats(count(length * kv), 1), stream),
-        device_v(random_floats(count(length * kv), 2), stream), device_q(q, stream), out(q.size());
+    auto q = random_floats(count(rows.n_rows * rows.width()), 3);
     const DeviceArray<std::int32_t> table(page.table, stream);
     const DeviceArray<std::byte> memory(page.table.size() * count(page.bytes()));
-    Attend op{};
-    op.paged = {memory.data(), page.bytes(), page.tokens, Element::f32, page.rows, table.data()};
-    append_kv(stream, {device_k.data(), length, kv, kv}, {device_v.data(), length, kv, kv}, 0,
-              shape.head_size, op.paged);
-    op.q = {device_q.data(), n_rows, width, width};
-    op.out = {out.data(), n_rows, width, width};
-    op.n_heads = shape.n_heads;
-    op.n_kv_heads = shape.n_kv_heads;
-    op.head_size = shape.head_size;
-    op.scale = 0.3F;
-    op.first_position = first;
-    const DeviceArray<float> partials(count(
-        decode_partial_floats(n_rows, shape.n_heads, shape.head_size, std::max<std::int64_t>(1, n_splits))));
-    ASSERT_EQ(n_splits > 0         ? attend_few(stream, op, n_splits, partials.data())
-              : way == Way::tensor ? attend_tensor(stream, op)
-                                   : attend_many(stream, op),
-              cudaSuccess);
-    const std::vector<float> result = out.read(stream);
+    const std::vector<float> result =
+        attend_pages(rows, {memory.data(), page.bytes(), page.tokens, Element::f32, page.rows, table.data()},
+                     q, random_floats(count(rows.length() * rows.kv_width()), 1),
+                     random_floats(count(rows.length() * rows.kv_width()), 2));
     const std::vector<std::byte> bytes = memory.read(stream);
-    const std::vector<float> k = stored(bytes, page, format, length, false);
-    const std::vector<float> v = stored(bytes, page, format, length, true);
-    if (way == Way::tensor) q = rounded(q);
+    if (rows.way == Way::tensor) q = rounded(q);
     // Tensor cores round keys (a score is a sum of head_size products of up to 0.3), values and weights.
-    const double bound =
-        way == Way::many ? 2e-5
-                         : 2 * weights_bound + 2 * 0.3 * 0x1p-11 * static_cast<double>(shape.head_size) / 4;
-    for (std::int64_t row = 0; row < n_rows; ++row) {
-      for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-        const std::int64_t column = head / (shape.n_heads / shape.n_kv_heads) * shape.head_size;
-        const std::int64_t at = row * width + head * shape.head_size;
-        const std::vector<double> expected = kernels::reference::attend(
-            q.data() + at, k.data() + column, v.data() + column, kv, first + row + 1, shape.head_size, 0.3F);
-        for (std::int64_t d = 0; d < shape.head_size; ++d) {
-          ASSERT_NEAR(result[count(at + d)], expected[count(d)], bound) << "row " << row << " element " << d;
-        }
-      }
-    }
+    const double bound = rows.way == Way::many
+                             ? 2e-5
+                             : 2 * weights_bound + 2 * 0.3 * 0x1p-11 * static_cast<double>(head_size) / 4;
+    expect_attended(rows, result, q, stored(bytes, page, format, rows.length(), false),
+                    stored(bytes, page, format, rows.length(), true), bound);
   }
 };
 
 TEST_F(CudaQuantAttention, EveryKernelReadsQuants) {
   for (const Grouped& format : {int8_rows, int4_rows}) {
     for (const Shape& shape : {Shape{2, 2, 8}, Shape{4, 1, 80}, Shape{3, 1, 128}, Shape{1, 1, 200}}) {
-      check(shape, format, 0, 1, Way::many, 1);
-      check(shape, format, 70, 1, Way::many, 3);
-      check(shape, format, 20, 3, Way::many, 0);
-      check(shape, format, 0, 1, Way::tensor, 0);
-      check(shape, format, 60, 21, Way::tensor, 0);
+      check({shape, 0, 1, 0, 1}, format);
+      check({shape, 70, 1, 0, 3}, format);
+      check({shape, 20, 3}, format);
+      check({shape, 0, 1, 0, 0, Way::tensor}, format);
+      check({shape, 60, 21, 0, 0, Way::tensor}, format);
     }
   }
 }
@@ -307,32 +296,32 @@ constexpr Shape groups[] = {{1, 1, 8}, {4, 2, 24}, {6, 1, 64}, {10, 2, 96}, {2, 
 TEST_F(CudaAttention, ManyRowsOverPages) {
   for (const Shape& shape : groups) {
     SCOPED_TRACE(shape.head_size);
-    check_pages(shape, 0, 1, 0, Element::f32, 0);
-    check_pages(shape, 0, 21, 0, Element::f16, 0);
-    check_pages(shape, 30, 9, 0, Element::f32, 0);
-    check_pages(shape, 37, 6, 5, Element::f16, 0);
+    check_pages({shape, 0, 1}, Element::f32);
+    check_pages({shape, 0, 21}, Element::f16);
+    check_pages({shape, 30, 9}, Element::f32);
+    check_pages({shape, 37, 6, 5}, Element::f16);
   }
 }
 
 TEST_F(CudaAttention, ManyRowsOverPagesOnTensorCores) {
   for (const Shape& shape : groups) {
     SCOPED_TRACE(shape.head_size);
-    check_pages(shape, 0, 1, 0, Element::f16, 0, Way::tensor);
-    check_pages(shape, 0, 70, 0, Element::f16, 0, Way::tensor);
-    check_pages(shape, 99, 9, 0, Element::f16, 0, Way::tensor, 8);
-    check_pages(shape, 140, 6, 5, Element::f16, 0, Way::tensor, 12);  // whole tiles before the window
+    check_pages({shape, 0, 1, 0, 0, Way::tensor}, Element::f16);
+    check_pages({shape, 0, 70, 0, 0, Way::tensor}, Element::f16);
+    check_pages({shape, 99, 9, 0, 0, Way::tensor}, Element::f16, 8);
+    check_pages({shape, 140, 6, 5, 0, Way::tensor}, Element::f16, 12);  // whole tiles before the window
   }
-  check_pages({2, 1, 20}, 50, 20, 30, Element::f16, 0, Way::tensor);
+  check_pages({{2, 1, 20}, 50, 20, 30, 0, Way::tensor}, Element::f16);
 }
 
 TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
   for (const Shape& shape : groups) {
     SCOPED_TRACE(shape.head_size);
-    check_pages(shape, 0, 1, 0, Element::f32, 1);
-    check_pages(shape, 2, 1, 0, Element::f16, 4);  // a share without positions
-    check_pages(shape, 70, 1, 0, Element::f16, 3);
-    check_pages(shape, 47, 2, 0, Element::f32, 2);
-    check_pages(shape, 60, 1, 17, Element::f16, 2);
+    check_pages({shape, 0, 1, 0, 1}, Element::f32);
+    check_pages({shape, 2, 1, 0, 4}, Element::f16);  // a share without positions
+    check_pages({shape, 70, 1, 0, 3}, Element::f16);
+    check_pages({shape, 47, 2, 0, 2}, Element::f32);
+    check_pages({shape, 60, 1, 17, 2}, Element::f16);
   }
 }
 

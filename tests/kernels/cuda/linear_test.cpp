@@ -78,25 +78,21 @@ std::pair<double, double> dot_and_size(const float* a, const float* b, std::int6
   return {kernels::reference::dot(a, b, n), size};
 }
 
-class CudaLinear : public CudaKernelTest {
- protected:
-  void check_tensor(const Problem& p, const StoredWeights& weights, Element element,
-                    const kernels::GroupedRows* grouped, const TensorCase& how);
+/// A product with weights of n rows or, gated, 2 n. Bias and residual are random; y's memory is the
+/// residual's, as in a decoder. x is left to set.
+struct Product {
+  std::vector<float> bias, residual;
+  DeviceArray<float> device_bias, y;
+  DeviceArray<std::byte> w;
+  kernels::Linear op{};
 
-  /// Compares gemv with the reference for a weight of `rows` = n or, gated, 2 n rows.
-  void check(const Problem& p, const StoredWeights& weights, Element element,
-             const kernels::GroupedRows* grouped, bool gated) {
-    const std::int64_t x_stride = p.k + (p.m % 2 == 0 ? 3 : 4);  // rows that begin anywhere, or at 16 bytes
-    const auto x = random_floats(static_cast<std::size_t>(p.m * x_stride), 1);
-    const auto bias = random_floats(static_cast<std::size_t>(p.n), 2);
-    const auto residual = random_floats(static_cast<std::size_t>(p.m * p.n), 3);
-    const DeviceArray<float> device_x(x, stream);
-    const DeviceArray<std::byte> w(weights.bytes, stream);
-    const DeviceArray<float> device_bias(bias, stream);
-    const DeviceArray<float> y(residual, stream);  // residual and result are the same memory
-    kernels::Linear op{};
-    op.x = device_x.data();
-    op.x_stride = x_stride;
+  Product(const Problem& p, const StoredWeights& weights, Element element,
+          const kernels::GroupedRows* grouped, bool gated, cudaStream_t stream)
+      : bias(random_floats(static_cast<std::size_t>(p.n), 2)),
+        residual(random_floats(static_cast<std::size_t>(p.m * p.n), 3)),
+        device_bias(bias, stream),
+        y(residual, stream),
+        w(weights.bytes, stream) {
     op.w = w.data();
     op.up = gated ? w.data() + weights.bytes.size() / 2 : nullptr;
     op.element = element;
@@ -112,8 +108,25 @@ class CudaLinear : public CudaKernelTest {
     }
     op.y = y.data();
     op.y_stride = p.n;
-    ASSERT_EQ(gemv(stream, op), cudaSuccess);
-    const std::vector<float> result = y.read(stream);
+  }
+};
+
+class CudaLinear : public CudaKernelTest {
+ protected:
+  void check_tensor(const Problem& p, const StoredWeights& weights, Element element,
+                    const kernels::GroupedRows* grouped, const TensorCase& how);
+
+  /// Compares gemv with the reference for a weight of `rows` = n or, gated, 2 n rows.
+  void check(const Problem& p, const StoredWeights& weights, Element element,
+             const kernels::GroupedRows* grouped, bool gated) {
+    const std::int64_t x_stride = p.k + (p.m % 2 == 0 ? 3 : 4);  // rows that begin anywhere, or at 16 bytes
+    const auto x = random_floats(static_cast<std::size_t>(p.m * x_stride), 1);
+    const DeviceArray<float> device_x(x, stream);
+    Product product(p, weights, element, grouped, gated, stream);
+    product.op.x = device_x.data();
+    product.op.x_stride = x_stride;
+    ASSERT_EQ(gemv(stream, product.op), cudaSuccess);
+    const std::vector<float> result = product.y.read(stream);
     for (std::int64_t row = 0; row < p.m; ++row) {
       for (std::int64_t j = 0; j < p.n; ++j) {
         const float* xs = x.data() + row * x_stride;
@@ -126,8 +139,8 @@ class CudaLinear : public CudaKernelTest {
           expected = kernels::reference::silu(expected) * up;
           size *= 2 + std::abs(up);
         } else {
-          expected = kernels::reference::silu(expected + bias[static_cast<std::size_t>(j)]) +
-                     residual[static_cast<std::size_t>(row * p.n + j)];
+          expected = kernels::reference::silu(expected + product.bias[static_cast<std::size_t>(j)]) +
+                     product.residual[static_cast<std::size_t>(row * p.n + j)];
         }
         // One rounding an addition: k / 32 of them in a lane, five among lanes, and the end's.
         const double bound = size * (static_cast<double>(p.k) / 32 + 16) * 0x1p-23;
@@ -138,38 +151,19 @@ class CudaLinear : public CudaKernelTest {
   }
 };
 
-/// x, bias and residual are random; y's memory is the residual's, as in a decoder.
 void CudaLinear::check_tensor(const Problem& p, const StoredWeights& weights, Element element,
                               const kernels::GroupedRows* grouped, const TensorCase& how) {
   const std::int64_t x_stride = p.k + 3;
   auto x = random_floats(static_cast<std::size_t>(p.m * x_stride), 1);
-  const auto bias = random_floats(static_cast<std::size_t>(p.n), 2);
-  const auto residual = random_floats(static_cast<std::size_t>(p.m * p.n), 3);
-  const DeviceArray<float> device_x(x, stream), device_bias(bias, stream), y(residual, stream);
-  const DeviceArray<std::byte> w(weights.bytes, stream);
+  const DeviceArray<float> device_x(x, stream);
   const DeviceArray<std::uint16_t> narrowed(static_cast<std::size_t>(p.m * narrow_stride(p.k)));
   const DeviceArray<float> partials(static_cast<std::size_t>(how.n_splits * p.m * 2 * p.n));
-  kernels::Linear op{};
-  op.w = w.data();
-  op.up = how.gated ? w.data() + weights.bytes.size() / 2 : nullptr;
-  op.element = element;
-  op.m = p.m;
-  op.n = p.n;
-  op.k = p.k;
-  op.activation = Activation::silu;
-  op.grouped = grouped;
-  if (!how.gated) {
-    op.bias = device_bias.data();
-    op.residual = y.data();
-    op.residual_stride = p.n;
-  }
-  op.y = y.data();
-  op.y_stride = p.n;
-  ASSERT_TRUE(takes_tensor_product(op));
+  const Product product(p, weights, element, grouped, how.gated, stream);
+  ASSERT_TRUE(takes_tensor_product(product.op));
   const Element narrow = grouped != nullptr ? Element::f16 : element;
   ASSERT_EQ(narrow_rows(stream, {device_x.data(), p.m, p.k, x_stride}, narrow, narrowed.data()), cudaSuccess);
-  ASSERT_EQ(linear_tensor(stream, op, {narrowed.data(), partials.data(), how.n_splits}), cudaSuccess);
-  const std::vector<float> result = y.read(stream);
+  ASSERT_EQ(linear_tensor(stream, product.op, {narrowed.data(), partials.data(), how.n_splits}), cudaSuccess);
+  const std::vector<float> result = product.y.read(stream);
   for (float& value : x) {
     value = narrow == Element::bf16 ? bf16_to_f32(f32_to_bf16(value)) : f16_to_f32(f32_to_f16(value));
   }
@@ -187,7 +181,8 @@ void CudaLinear::check_tensor(const Problem& p, const StoredWeights& weights, El
         expected = kernels::reference::silu(sum) * up;
         bound = bound * (std::abs(up) + up_size * rounding) + std::abs(sum) * up_size * rounding;
       } else {
-        expected = kernels::reference::silu(sum + bias[static_cast<std::size_t>(j)]) + residual[at];
+        expected =
+            kernels::reference::silu(sum + product.bias[static_cast<std::size_t>(j)]) + product.residual[at];
       }
       ASSERT_NEAR(result[at], expected, bound + 1e-6 * (1 + std::abs(expected)))
           << "row " << row << " column " << j << " of m " << p.m << " n " << p.n << " k " << p.k;
