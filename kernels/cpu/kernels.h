@@ -176,5 +176,8 @@ const KernelTable& table();
 namespace avx512_bf16 {  // with VNNI
 const KernelTable& table();
 }
+namespace amx {  // of int8 and BF16, with all of the sets above but avx_vnni
+const KernelTable& table();
+}
 
 }  // namespace galago::kernels

@@ -1,6 +1,8 @@
 #include "base/cpu_features.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -40,6 +42,14 @@ unsigned long long saved_state() {
   return static_cast<unsigned long long>(high) << 32 | low;
 }
 
+/// Tiles are eight KiB of state more for every thread that touches them: Linux has each process ask for them
+/// (Documentation/arch/x86/xstate.rst). Threads that are started later have the leave, too.
+bool may_use_tiles() {
+  constexpr int request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int tile_data = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+
 CpuFeatures detect() {
   constexpr unsigned long long ymm_state = 0x6;
   constexpr unsigned long long zmm_state = 0xe6;
@@ -58,9 +68,11 @@ CpuFeatures detect() {
     features.avx512_vnni = bit(seven.ecx, 11);
     features.avx512_bf16 = bit(seven_one.eax, 5);
   }
-  if ((saved & tile_state) == tile_state) {
-    features.amx_bf16 = bit(seven.edx, 22);
-    features.amx_int8 = bit(seven.edx, 25);
+  const bool amx_bf16 = bit(seven.edx, 22);
+  const bool amx_int8 = bit(seven.edx, 25);
+  if ((saved & tile_state) == tile_state && (amx_bf16 || amx_int8) && may_use_tiles()) {
+    features.amx_bf16 = amx_bf16;
+    features.amx_int8 = amx_int8;
   }
   return features;
 }

@@ -11,7 +11,7 @@ struct CpuFeatures {
   bool avx512 = false;    ///< F, BW, DQ and VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
-  bool amx_int8 = false;
+  bool amx_int8 = false;  ///< with the operating system's leave to use tiles, as amx_bf16
   bool amx_bf16 = false;
 };
 

@@ -83,7 +83,7 @@ double measure_peak(std::string_view isa) {
   double (*loop)() = peak_of_four;
 #if defined(__x86_64__)
   if (isa.starts_with("avx")) loop = peak_of_eight;
-  if (isa.starts_with("avx512")) loop = peak_of_sixteen;
+  if (isa.starts_with("avx512") || isa == "amx") loop = peak_of_sixteen;
 #endif
   double operations = 0;
   return 1 / (measure([&] { operations = loop(); }).best / operations);

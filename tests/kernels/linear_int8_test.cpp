@@ -65,6 +65,7 @@ TEST_P(Int8LinearTest, CrossesItsOwnBlockBorders) {
       check(kernels(), {515, 33, 5, format}, 33);
       check(kernels(), {5, 65, 1030, format}, 65);
       check(kernels(), {2, 65, 1030, format}, 65);
+      check(kernels(), {29, 40, 70, format}, 40);
     }
   }
 }

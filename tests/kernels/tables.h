@@ -26,6 +26,9 @@ const KernelTable& table();
 namespace galago::kernels::emulated_avx512_bf16 {
 const KernelTable& table();
 }
+namespace galago::kernels::emulated_amx {
+const KernelTable& table();
+}
 #endif
 
 namespace galago::testing {
@@ -43,6 +46,7 @@ inline std::vector<const kernels::KernelTable*> tables_to_test() {
   if (cpu_features().avx2_fma_f16c) {
     tables.push_back(&kernels::emulated_avx_vnni::table());
     tables.push_back(&kernels::emulated_avx512_bf16::table());
+    tables.push_back(&kernels::emulated_amx::table());
   }
 #endif
   return tables;

@@ -16,8 +16,8 @@ enum class Products {
 };
 
 /// `n_threads` 0: one per usable core. The instruction set is the widest that the machine has, or what the
-/// environment variable GALAGO_ISA names (portable, avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16). Throws
-/// Error{usage} for one that the machine lacks.
+/// environment variable GALAGO_ISA names (portable, avx2, avx_vnni, avx512, avx512_vnni, avx512_bf16,
+/// amx). Throws Error{usage} for one that the machine lacks.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads, Products products = Products::exact);
 
 }  // namespace galago::backend

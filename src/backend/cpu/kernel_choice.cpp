@@ -21,7 +21,9 @@ std::vector<const kernels::KernelTable*> find_runnable() {
   tables.push_back(&kernels::avx512::table());
   if (!features.avx512_vnni) return tables;
   tables.push_back(&kernels::avx512_vnni::table());
-  if (features.avx512_bf16) tables.push_back(&kernels::avx512_bf16::table());
+  if (!features.avx512_bf16) return tables;
+  tables.push_back(&kernels::avx512_bf16::table());
+  if (features.amx_int8 && features.amx_bf16) tables.push_back(&kernels::amx::table());
 #endif
   return tables;
 }
