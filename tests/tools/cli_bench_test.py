@@ -39,6 +39,18 @@ class Bench(CliTest):
         self.assertEqual(seen, {("fp32", "60"), ("fp32", "30"), ("fp16", "60"), ("fp16", "30")})
         self.assertTrue(all(float(row["seconds"]) > 0 for row in rows))
 
+    def test_every_report_names_the_instruction_set(self):
+        lines = self.galago("inspect", MODEL).stdout.decode().splitlines()
+        [chosen] = [line.split()[-1] for line in lines if line.startswith("instruction set")]
+        self.assertIn(chosen, ("portable", "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"))
+        plan = self.galago("plan", "-m", MODEL, "--threads", "2").stdout.decode()
+        self.assertIn(f"device cpu ({chosen}, 2 threads)", plan)
+        paths = [self.folder / name for name in ("a.json", "a.csv", "a.html")]
+        outputs = [part for path in paths for part in ("--" + path.suffix[1:], path)]
+        text = self.bench("--max-spread", "100", *outputs).stdout.decode()
+        for report in [text, *(path.read_text() for path in paths)]:
+            self.assertIn(f"cpu ({chosen}, 2 threads)", report)
+
     def test_html_is_well_formed_and_needs_nothing_else(self):
         path = self.folder / "a.html"
         self.bench("--precision", "fp32,fp16", "--max-spread", "100", "--html", path)

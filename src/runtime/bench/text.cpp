@@ -87,19 +87,21 @@ std::string to_text(const BenchReport& report) {
 
 std::string to_csv(const BenchReport& report) {
   std::string text =
-      "model,precision,tower_precision,kv_precision,threads,width,height,prompt_tokens,new_tokens,stage,unit,"
+      "model,precision,tower_precision,kv_precision,device,threads,width,height,prompt_tokens,new_tokens,"
+      "stage,unit,"
       "items,"
       "seconds,spread,rate,roofline_fraction,disturbed,cpu_seconds,planned_peak_bytes,measured_peak_bytes\n";
   for (const BenchResult& result : report.results) {
     const PictureSize picture = result.picture.value_or(PictureSize{});
     for (const BenchStage& stage : result.stages) {
-      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{:.9g},{:.4f},{:.6g},{:.4f},{},{:.9g},{},{}\n",
-                          quoted(result.model), quoted(result.precision), quoted(result.tower_precision),
-                          quoted(result.kv_precision), result.machine.threads, picture.width, picture.height,
-                          result.prompt_tokens, result.new_tokens, stage.name, stage.unit, stage.items,
-                          stage.seconds, stage.spread, stage.rate(), stage.roofline_fraction(),
-                          stage.disturbed ? "yes" : "no", stage.cpu_seconds, result.planned_peak_bytes,
-                          result.measured_peak_bytes);
+      text +=
+          fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{:.9g},{:.4f},{:.6g},{:.4f},{},{:.9g},{},{}\n",
+                      quoted(result.model), quoted(result.precision), quoted(result.tower_precision),
+                      quoted(result.kv_precision), quoted(result.machine.device), result.machine.threads,
+                      picture.width, picture.height, result.prompt_tokens, result.new_tokens, stage.name,
+                      stage.unit, stage.items, stage.seconds, stage.spread, stage.rate(),
+                      stage.roofline_fraction(), stage.disturbed ? "yes" : "no", stage.cpu_seconds,
+                      result.planned_peak_bytes, result.measured_peak_bytes);
     }
   }
   return text;
