@@ -22,6 +22,7 @@ void multiply_tile(const Int8Rows& x, std::int64_t row, std::int64_t first, std:
     for (auto& pair : products) pair[0] = pair[1] = zero_quads();
     const std::uint8_t* w = packed.quants + (at / parts * 8 + at % parts * quads) * panel * 4;
     const std::int8_t* left = quants + at * (chunk / parts);
+#pragma GCC unroll 8
     for (int quad = 0; quad < quads; ++quad) {
       const Quads w0 = load_quads(w + quad * panel * 4);
       const Quads w1 = load_quads(w + (quad * panel + width) * 4);

@@ -13,6 +13,17 @@ namespace {
 constexpr std::int64_t row_block = 512;  // of m: sums of a panel stay in the second-level cache
 static_assert(depth_block * panel + 2 * row_block * panel <= linear_scratch_floats);
 
+/// Rows of x that are multiplied with all panels before the next: those in int8 that stay in the second-level
+/// cache, since a panel of such weights is packed in the time of few rows. Others are packed in the time of
+/// too many.
+std::int64_t rows_at_once(const Linear& op) {
+  if (op.int8 == nullptr) return row_block;
+  constexpr std::int64_t cached_bytes = 384 << 10;
+  constexpr std::int64_t fewest = 64;
+  const std::int64_t fitting = cached_bytes / (op.int8->stride + op.int8->stride / 4);
+  return fitting < fewest ? fewest : (fitting < row_block ? fitting / 12 * 12 : row_block);
+}
+
 /// sums [rows][panel] of all of k for one panel of weight rows.
 void sum_panel(const Linear& op, const WeightRows& rows, const void* weights, PanelPart part, float* packed,
                float* sums) {
@@ -47,8 +58,9 @@ void many_rows(const Linear& op, const WeightRows& rows, std::int64_t first_colu
   float* packed = scratch;
   float* sums = packed + depth_block * panel;
   float* up_sums = sums + row_block * panel;
-  for (std::int64_t row = 0; row < op.m; row += row_block) {
-    const std::int64_t n_rows = op.m - row < row_block ? op.m - row : row_block;
+  const std::int64_t block = rows_at_once(op);
+  for (std::int64_t row = 0; row < op.m; row += block) {
+    const std::int64_t n_rows = op.m - row < block ? op.m - row : block;
     for (std::int64_t column = first_column; column < end_column; column += panel) {
       const std::int64_t n_columns = end_column - column < panel ? end_column - column : panel;
       const PanelPart part{row, n_rows, column, n_columns, 0, 0};

@@ -68,6 +68,7 @@ TEST_P(Int8LinearTest, CrossesItsOwnBlockBorders) {
       check(kernels(), {29, 40, 70, format}, 40);
     }
   }
+  check(kernels(), {70, 33, 6000, {4, 32, DType::f16, none}}, 33);  // rows of x beyond the second-level cache
 }
 
 TEST_P(Int8LinearTest, GatesTheActivatedHalfWithTheOther) {
