@@ -20,10 +20,9 @@ struct Queries {
   alignas(
       64) float out[n_queries][max_head_size];  // weighted sum of values so far, not yet divided by `total`
   alignas(64) float scores[n_queries][max_block_keys];
-  float highest[n_queries];       // largest score so far
-  float total[n_queries];         // sum of e^(score - highest)
-  std::int64_t start[n_queries];  // the query sees positions [start, limit)
-  std::int64_t limit[n_queries];  // 0 for a place that is not taken
+  float highest[n_queries];  // largest score so far
+  float total[n_queries];    // sum of e^(score - highest)
+  Sight sights[n_queries];   // nothing for a place that is not taken
 };
 
 /// scores [n_queries][count] = q keys^T
@@ -47,21 +46,24 @@ void score_block(Queries& queries, const KeyValues& block, std::int64_t head_siz
   }
 }
 
-/// Turns one query's scores of positions [hidden, visible) of a block into weights, and moves its sums to the
-/// new highest score. Returns the factor of the move.
-float weigh_scores(Queries& queries, int i, std::int64_t hidden, std::int64_t visible, std::int64_t count) {
+/// Turns one query's scores of what it sees of a block into weights, and moves its sums to the new highest
+/// score. Returns the factor of the move.
+float weigh_scores(Queries& queries, int i, const Seen& seen, std::int64_t count) {
   float* scores = queries.scores[i];
   float highest = queries.highest[i];
-  for (std::int64_t t = hidden; t < visible; ++t) highest = scores[t] > highest ? scores[t] : highest;
-  for (std::int64_t t = 0; t < hidden; ++t) scores[t] = highest;
-  for (std::int64_t t = visible; t < max_block_keys; ++t) scores[t] = highest;
+  for (std::int64_t t = 0; t < seen.sinks; ++t) highest = scores[t] > highest ? scores[t] : highest;
+  for (std::int64_t t = seen.hidden; t < seen.visible; ++t)
+    highest = scores[t] > highest ? scores[t] : highest;
+  for (std::int64_t t = seen.sinks; t < seen.hidden; ++t) scores[t] = highest;
+  for (std::int64_t t = seen.visible; t < max_block_keys; ++t) scores[t] = highest;
   Vec total = set1(0);
   for (std::int64_t t = 0; t < count; t += width) {
     // Positions that the query does not see weigh nothing.
     float masked[width];
     store(masked, exp(sub(load(scores + t), set1(highest))));
     for (int lane = 0; lane < width; ++lane) {
-      masked[lane] = t + lane >= hidden && t + lane < visible ? masked[lane] : 0;
+      const std::int64_t at = t + lane;
+      masked[lane] = at < seen.sinks || (at >= seen.hidden && at < seen.visible) ? masked[lane] : 0;
     }
     total = add(total, load(masked));
     store(scores + t, load(masked));
@@ -102,14 +104,12 @@ void attend_block(Queries& queries, const KeyValues& block, std::int64_t positio
   score_block<Type>(queries, block, head_size);
   float factors[n_queries];
   for (int i = 0; i < n_queries; ++i) {
-    std::int64_t visible = queries.limit[i] - position;
-    visible = visible < 0 ? 0 : (visible > block.count ? block.count : visible);
-    const std::int64_t hidden = queries.start[i] > position ? queries.start[i] - position : 0;
-    if (visible <= hidden) {
+    const Seen seen = seen_of(queries.sights[i], position, block.count);
+    if (seen.nothing()) {
       for (float& score : queries.scores[i]) score = 0;
       factors[i] = 1;
     } else {
-      factors[i] = weigh_scores(queries, i, hidden, visible, block.count);
+      factors[i] = weigh_scores(queries, i, seen, block.count);
     }
   }
   add_values<Type>(queries, block, head_size, factors);
@@ -137,8 +137,7 @@ void begin(Queries& queries, const Attention& op, std::int64_t first, std::int64
     }
     queries.highest[i] = -INFINITY;
     queries.total[i] = 0;
-    queries.limit[i] = taken ? seen_to(op, first + i) : 0;
-    queries.start[i] = taken ? seen_from(op, first + i) : 0;
+    queries.sights[i] = taken ? sight_of(op, first + i) : Sight{};
   }
 }
 
@@ -159,10 +158,13 @@ void attention(const Attention& op, float* scratch) {
   for (std::int64_t first = 0; first < total; first += n_queries) {
     const std::int64_t count = total - first < n_queries ? total - first : n_queries;
     begin(queries, op, first, count);
-    const std::int64_t end = queries.limit[count - 1];
-    // Blocks that lie before every query's window are not read. The first query's begins first.
-    const std::int64_t begin_at = queries.start[0] / op.blocks.count * op.blocks.count;
-    for (std::int64_t position = begin_at; position < end; position += op.blocks.count) {
+    const std::int64_t end = queries.sights[count - 1].to;
+    // Blocks between the sinks and every query's window are not read. The first query's begins first.
+    const auto next_block = [&](std::int64_t position) {
+      return next_seen(queries.sights[0], position) / op.blocks.count * op.blocks.count;
+    };
+    for (std::int64_t position = next_block(0); position < end;
+         position = next_block(position + op.blocks.count)) {
       KeyValues block = block_at(op, position, end - position);
       if (block.grouped != nullptr) block = decode_block(block, op.head_size, scratch);
       if (block.element == Element::f32) {

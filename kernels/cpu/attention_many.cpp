@@ -137,14 +137,17 @@ void score_block(const Attention& op, std::int64_t count, const Work& work) {
   }
 }
 
-/// Turns a query's scores of the positions [hidden, visible) of the block into weights in place; the others
-/// up to `end`, a whole number of vectors, weigh nothing. Returns the factor that moves its sums to the new
-/// highest score.
-float weigh(const Work& work, std::int64_t query, std::int64_t hidden, std::int64_t visible,
-            std::int64_t end) {
+/// `to` [block_keys], for the places below `end` that are not seen.
+void hide(float* weights, const Seen& seen, std::int64_t end, float to) {
+  for (std::int64_t t = seen.sinks; t < seen.hidden; ++t) weights[t] = to;
+  for (std::int64_t t = seen.visible; t < end; ++t) weights[t] = to;
+}
+
+/// Turns a query's scores of what it sees of the block into weights in place; the others up to `end`, a whole
+/// number of vectors, weigh nothing. Returns the factor that moves its sums to the new highest score.
+float weigh(const Work& work, std::int64_t query, const Seen& seen, std::int64_t end) {
   float* weights = work.weights + query * block_keys;
-  for (std::int64_t t = 0; t < hidden; ++t) weights[t] = -INFINITY;
-  for (std::int64_t t = visible; t < end; ++t) weights[t] = -INFINITY;
+  hide(weights, seen, end, -INFINITY);
   Vec largest = set1(work.highest[query]);
   for (std::int64_t t = 0; t < end; t += width) largest = max(load(weights + t), largest);
   float lanes[width];
@@ -155,8 +158,7 @@ float weigh(const Work& work, std::int64_t query, std::int64_t hidden, std::int6
   for (std::int64_t t = 0; t < end; t += width) {
     store(weights + t, exp(sub(load(weights + t), set1(highest))));
   }
-  for (std::int64_t t = 0; t < hidden; ++t) weights[t] = 0;
-  for (std::int64_t t = visible; t < end; ++t) weights[t] = 0;
+  hide(weights, seen, end, 0);
   Vec total = set1(0);
   for (std::int64_t t = 0; t < end; t += width) total = add(total, load(weights + t));
   const float before = work.highest[query];
@@ -178,14 +180,12 @@ void scale_sums(const Work& work, std::int64_t query, std::int64_t wide, float f
 /// Scores to weights for the block of `count` positions from `position` on.
 void weigh_block(const Attention& op, std::int64_t position, std::int64_t count, const Work& work) {
   const std::int64_t end = (count + width - 1) / width * width;
-  const auto within = [count](std::int64_t n) { return n < 0 ? 0 : (n > count ? count : n); };
   for (std::int64_t i = 0; i < work.n_queries; ++i) {
-    const std::int64_t hidden = within(seen_from(op, i) - position);
-    const std::int64_t visible = within(seen_to(op, i) - position);
-    if (visible <= hidden) {
+    const Seen seen = seen_of(sight_of(op, i), position, count);
+    if (seen.nothing()) {
       for (std::int64_t t = 0; t < end; ++t) work.weights[i * block_keys + t] = 0;
     } else {
-      scale_sums(work, i, padded(op.head_size), weigh(work, i, hidden, visible, end));
+      scale_sums(work, i, padded(op.head_size), weigh(work, i, seen, end));
     }
   }
 }
@@ -205,9 +205,13 @@ void finish(const Attention& op, const Work& work) {
 void attention_many(const Attention& op, float* scratch) {
   const Work work = begin(op, scratch);
   // Later rows see as far or further, and their windows begin as late or later.
-  const std::int64_t end = seen_to(op, work.n_queries - 1);
-  for (std::int64_t position = seen_from(op, 0); position < end; position += block_keys) {
-    const std::int64_t count = end - position < block_keys ? end - position : block_keys;
+  const Sight first_sight = sight_of(op, 0);
+  const std::int64_t end = sight_of(op, work.n_queries - 1).to;
+  std::int64_t count = 0;
+  for (std::int64_t position = next_seen(first_sight, 0); position < end;
+       position = next_seen(first_sight, position + count)) {
+    const std::int64_t run_end = position < first_sight.sinks ? first_sight.sinks : end;
+    count = run_end - position < block_keys ? run_end - position : block_keys;
     pack_block(op, position, count, work);
     score_block(op, count, work);
     weigh_block(op, position, count, work);

@@ -102,7 +102,7 @@ inline constexpr std::int64_t max_head_size = 256;
 
 /// Attention of the queries of one key-value head over positions in blocks (online softmax,
 /// arXiv:2205.14135). Query i of row r is at q + r * q_stride + i * head_size; it sees positions [0,
-/// first_limit + r).
+/// first_limit + r * limit_step), or with a window those of the first `sinks` and the last `window` of them.
 struct Attention {
   const float* q;
   std::int64_t q_stride;
@@ -117,7 +117,8 @@ struct Attention {
   KeyValues blocks;           // the first block; the others follow as block_at says
   const std::int32_t* pages;  // block b is page pages[b]; null: blocks follow each other in memory
   std::int64_t page_stride;   // bytes from page to page
-  std::int64_t window = 0;    // each query sees the last `window` of its positions; 0: all of them
+  std::int64_t window = 0;    // 0: all positions are seen
+  std::int64_t sinks = 0;     // seen beside the window (arXiv:2309.17453)
 };
 
 /// Queries (rows times group) of one call at most, so that they stay in the second-level cache; and up to how

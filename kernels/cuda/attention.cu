@@ -52,7 +52,7 @@ __device__ __forceinline__ void weigh(const Attend& op, std::int64_t first_query
 #pragma unroll
   for (int j = 0; j < warp_queries; ++j) {
     const Sight sight = sight_of(op, (first_query + j) / group);
-    const bool seen = position >= sight.start && position < sight.limit && position < tile.end;
+    const bool seen = position < tile.end && sees(op, sight, position);
     const float score = seen ? scores[j] * op.scale : no_score;
     const float highest = fmaxf(progress.highest[j], warp_max(score));
     const float weight = seen ? expf(score - highest) : 0.0F;
@@ -117,9 +117,10 @@ __global__ void __launch_bounds__(many_threads) attend_many_kernel(const Attend 
   const std::int64_t warp_first = block_first + warp_index() * warp_queries;
   const std::int64_t block_last =
       block_first + block_queries < n_queries ? block_first + block_queries : n_queries;
-  const std::int64_t begin = sight_of(op, block_first / group).start / tile_keys * tile_keys;
+  const std::int64_t start = sight_of(op, block_first / group).start;
   const std::int64_t end = sight_of(op, (block_last - 1) / group).limit;
-  for (std::int64_t first = begin; first < end; first += tile_keys) {
+  for (std::int64_t first = next_tile<tile_keys>(op, start, 0); first < end;
+       first = next_tile<tile_keys>(op, start, first + tile_keys)) {
     const Tile tile{first, end};
     block_barrier();  // nobody reads the last tile's values any more
     load_tile<false>(keys, tile, head_size, tile_values);

@@ -121,7 +121,7 @@ struct QuantKeys {
   }
 };
 
-/// Positions [start, limit) that a row's queries see.
+/// Positions [start, limit) that a row's queries see, beside the sinks.
 struct Sight {
   std::int64_t start, limit;
 };
@@ -129,6 +129,16 @@ __device__ __forceinline__ Sight sight_of(const Attend& op, std::int64_t row) {
   if (op.tile_rows > 0) return {0, op.tile_rows};
   const std::int64_t limit = op.first_position + row + 1;
   return {op.window > 0 && limit > op.window ? limit - op.window : 0, limit};
+}
+
+__device__ __forceinline__ bool sees(const Attend& op, const Sight& sight, std::int64_t position) {
+  return position < sight.limit && (position >= sight.start || position < op.sinks);
+}
+
+/// The tile that begins at `first`, or, where that lies between the sinks and `start`, the one with `start`.
+template <int tile_keys>
+__device__ __forceinline__ std::int64_t next_tile(const Attend& op, std::int64_t start, std::int64_t first) {
+  return first < op.sinks || first >= start ? first : start / tile_keys * tile_keys;
 }
 
 /// Runs of 32 elements that a head has, as the kernels are compiled for; a lane holds one element of each.

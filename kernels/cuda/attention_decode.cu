@@ -23,13 +23,25 @@ struct FewProgress {
   float out[queries][piece_elements];
 };
 
-/// A share's positions for one row.
-__device__ __forceinline__ Sight share_of(const Few& few, std::int64_t row, std::int64_t split) {
+/// Numbers [first, end) of the positions that a row sees: sinks come first, then its window.
+struct Share {
+  int first, end;
+  int sinks, hidden;  // how many sinks lie before the window, and how many positions between the two
+
+  __device__ __forceinline__ int position(int number) const {
+    return number < sinks ? number : number + hidden;
+  }
+};
+
+__device__ __forceinline__ Share share_of(const Few& few, std::int64_t row, std::int64_t split) {
   const Sight sight = sight_of(few.op, row);
-  const std::int64_t size = (sight.limit - sight.start + few.n_splits - 1) / few.n_splits;
-  const std::int64_t first = sight.start + split * size;
-  const std::int64_t end = first + size < sight.limit ? first + size : sight.limit;
-  return {first, end};
+  const std::int64_t sinks = few.op.sinks < sight.start ? few.op.sinks : sight.start;
+  const std::int64_t hidden = sight.start - sinks;
+  const std::int64_t n_seen = sight.limit - hidden;
+  const std::int64_t size = (n_seen + few.n_splits - 1) / few.n_splits;
+  const std::int64_t first = split * size;
+  const std::int64_t end = first + size < n_seen ? first + size : n_seen;
+  return {static_cast<int>(first), static_cast<int>(end), static_cast<int>(sinks), static_cast<int>(hidden)};
 }
 
 /// Scores of `batch` positions, each summed over the lanes that share it, and their values' weighted sums.
@@ -83,22 +95,23 @@ __device__ __forceinline__ void attend_batch(const Source& source, float scale,
 
 /// Positions of a share, `batch` of each lane's loaded before the first is used.
 template <int lanes, int queries, class Source>
-__device__ __forceinline__ void attend_share(const Source& source, const Attend& op, const Sight& share,
+__device__ __forceinline__ void attend_share(const Source& source, const Attend& op, const Share& share,
                                              const float (&q)[queries][piece_elements],
                                              FewProgress<queries>& progress) {
   constexpr int at_once = few_warps * (warp_lanes / lanes);
   const int piece = static_cast<int>(lane_index()) % lanes;
   const bool has_piece = piece < Source::pieces_of(static_cast<int>(op.head_size));
   const int own = static_cast<int>(threadIdx.x) / lanes;
-  for (int first = static_cast<int>(share.start); first < share.limit; first += Source::batch * at_once) {
+  for (int first = share.first; first < share.end; first += Source::batch * at_once) {
     typename Source::Raw keys[Source::batch] = {};
     typename Source::Raw values[Source::batch] = {};
     bool present[Source::batch];
 #pragma unroll
     for (int u = 0; u < Source::batch; ++u) {
-      const int position = first + u * at_once + own;
-      present[u] = position < share.limit;
+      const int number = first + u * at_once + own;
+      present[u] = number < share.end;
       if (present[u] && has_piece) {
+        const int position = share.position(number);
         keys[u] = source.template load<false>(position, piece);
         values[u] = source.template load<true>(position, piece);
       }

@@ -129,7 +129,7 @@ __device__ __forceinline__ void multiply_keys(const Shared<Half>& keys, const Sh
 
 /// Scores that a row does not see become no_score. Tiles that all see are the most.
 template <int width>
-__device__ __forceinline__ void hide_unseen(int first, const Lines<Tiling<width>::products>& lines,
+__device__ __forceinline__ void hide_unseen(int first, int sinks, const Lines<Tiling<width>::products>& lines,
                                             Scores<width>& scores) {
 #pragma unroll
   for (int p = 0; p < Tiling<width>::products; ++p) {
@@ -143,7 +143,8 @@ __device__ __forceinline__ void hide_unseen(int first, const Lines<Tiling<width>
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int position = first + n * 8 + static_cast<int>(lane_index()) % 4 * 2 + i;
-          if (position < start || position >= limit) scores[p][n].values[2 * half + i] = no_score;
+          const bool seen = position < limit && (position >= start || position < sinks);
+          if (!seen) scores[p][n].values[2 * half + i] = no_score;
         }
       }
     }
@@ -287,8 +288,8 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks) attend_tensor_kerne
   const Shared<Half> queries = values + Tiling<width>::keys * Tiling<width>::stride;
   const int block_end = block_first + Tiling<width>::queries;
   const int last_row = ((block_end < n_queries ? block_end : n_queries) - 1) / group;
-  const int begin =
-      static_cast<int>(sight_of(op, block_first / group).start) / Tiling<width>::keys * Tiling<width>::keys;
+  const std::int64_t start = sight_of(op, block_first / group).start;
+  const int begin = static_cast<int>(next_tile<Tiling<width>::keys>(op, start, 0));
   const int end = static_cast<int>(sight_of(op, last_row).limit);
 
   load_tile<false, width>(source, begin, end, keys);
@@ -305,19 +306,18 @@ __global__ void __launch_bounds__(tile_threads, tile_blocks) attend_tensor_kerne
   Lines<products> lines = lines_of<width>(op, block_first, n_queries);
   Sums<width> sums = {};
   const float factor = op.scale * 1.44269504088896341F;
-  for (int first = begin; first < end; first += Tiling<width>::keys) {
+  for (int first = begin, next = 0; first < end; first = next) {
     wait_for_copies<0>();
     block_barrier();  // the keys are there, and nobody reads the last tile's values any more
     load_tile<true, width>(source, first, end, values);
     Scores<width> scores = {};
     multiply_keys<width>(keys, queries, own, scores);
-    hide_unseen<width>(first, lines, scores);
+    hide_unseen<width>(first, static_cast<int>(op.sinks), lines, scores);
     weigh<width>(factor, lines, scores, sums);
     wait_for_copies<0>();
     block_barrier();  // the values are there, and nobody reads the keys any more
-    if (first + Tiling<width>::keys < end) {
-      load_tile<false, width>(source, first + Tiling<width>::keys, end, keys);
-    }
+    next = static_cast<int>(next_tile<Tiling<width>::keys>(op, start, first + Tiling<width>::keys));
+    if (next < end) load_tile<false, width>(source, next, end, keys);
     add_values<width>(values, scores, sums);
   }
   store_rows<width>(op, out, block_first, n_queries, lines, sums);

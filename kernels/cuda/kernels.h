@@ -140,6 +140,7 @@ struct Attend {
   std::int64_t tile_rows;       // bidirectional within runs of so many rows; 0: causal
   std::int64_t first_position;  // of row 0, causal only
   std::int64_t window;          // positions that a causal query sees; 0: all up to its own
+  std::int64_t sinks;           // first positions that it sees beside its window (arXiv:2309.17453)
 };
 inline constexpr std::int64_t max_attend_head_size = 256;
 

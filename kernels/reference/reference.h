@@ -52,12 +52,27 @@ inline std::vector<double> rms_norm(const float* x, const float* weight, double 
   return y;
 }
 
-/// One head of one query [head_size] over `n` keys and values, `stride` floats apart: softmax(scale q k^T) v.
+/// Which positions a query sees: the first `sinks` and the last `window`, its own the last of all; a window
+/// of 0: all.
+struct Sight {
+  std::int64_t window = 0;
+  std::int64_t sinks = 0;
+
+  bool sees(std::int64_t position, std::int64_t n) const {
+    return window == 0 || position < sinks || position >= n - window;
+  }
+};
+
+/// One head of one query [head_size] over those of `n` keys and values, `stride` floats apart, that it sees:
+/// softmax(scale q k^T) v.
 inline std::vector<double> attend(const float* q, const float* keys, const float* values, std::int64_t stride,
-                                  std::int64_t n, std::int64_t head_size, double scale) {
-  std::vector<double> scores(static_cast<std::size_t>(n));
-  for (std::int64_t t = 0; t < n; ++t)
+                                  std::int64_t n, std::int64_t head_size, double scale,
+                                  const Sight& sight = {}) {
+  std::vector<double> scores(static_cast<std::size_t>(n), -INFINITY);
+  for (std::int64_t t = 0; t < n; ++t) {
+    if (!sight.sees(t, n)) continue;
     scores[static_cast<std::size_t>(t)] = scale * dot(q, keys + t * stride, head_size);
+  }
   const double highest = *std::max_element(scores.begin(), scores.end());
   double total = 0;
   for (double& score : scores) total += score = std::exp(score - highest);

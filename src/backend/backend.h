@@ -61,6 +61,7 @@ struct Heads {
   std::int64_t head_size;
   float scale;              ///< applied to q k^T, usually 1 / sqrt(head_size)
   std::int64_t window = 0;  ///< positions that a causal query sees, its own included; 0: all up to its own
+  std::int64_t sinks = 0;   ///< first positions that it sees beside its window (arXiv:2309.17453)
 };
 
 /// One layer's part of the KV pages. Page p of the layer begins at base + p * page_stride and holds the keys
@@ -81,15 +82,22 @@ struct LayerPages {
 };
 
 /// The rows of one sequence within a step: rows [first_row, first_row + n_rows) of the step are the tokens at
-/// positions first_position, first_position + 1, ... of a sequence whose page table is `pages`
-/// (position p lives in pages[p / page_tokens]). `pages` may be empty in plan mode.
+/// positions first_position, first_position + 1, ... of a sequence whose page table is `pages`. `pages` may
+/// be empty in plan mode.
+///
+/// Position p has place p - given_back in the table, in pages[place / page_tokens]. Pages of positions that
+/// no query will see again leave the table, those behind the sinks first, so places are counted without them.
+/// Sinks and windows are the same counted in places.
 struct SequenceRows {
   std::int64_t first_row;
   std::int64_t n_rows;
   std::int64_t first_position;
   std::span<const PageId> pages;
-  std::int64_t length = 0;  ///< of the sequence as far as it is known, which rows of later steps may
-                            ///< complete; 0: up to these rows
+  std::int64_t length = 0;      ///< of the sequence as far as it is known, which rows of later steps may
+                                ///< complete; 0: up to these rows
+  std::int64_t given_back = 0;  ///< positions, a whole number of pages of them
+
+  std::int64_t first_place() const { return first_position - given_back; }
 };
 
 class Backend {

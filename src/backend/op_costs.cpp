@@ -14,13 +14,14 @@ Bytes bytes_of(const Matrix& matrix) {
 }
 
 /// The sum over a sequence's rows of how many positions each sees.
-double positions_seen(const SequenceRows& rows, std::int64_t window) {
+double positions_seen(const SequenceRows& rows, const Heads& heads) {
   const auto sum_to = [](std::int64_t n) { return static_cast<double>(n) * static_cast<double>(n + 1) / 2; };
   const std::int64_t end = rows.first_position + rows.n_rows;
-  if (window == 0 || end <= window) return sum_to(end) - sum_to(rows.first_position);
-  const std::int64_t growing_end = std::max(window, rows.first_position);
+  const std::int64_t most = heads.window + heads.sinks;
+  if (heads.window == 0 || end <= most) return sum_to(end) - sum_to(rows.first_position);
+  const std::int64_t growing_end = std::max(most, rows.first_position);
   return sum_to(growing_end) - sum_to(rows.first_position) +
-         static_cast<double>(end - growing_end) * static_cast<double>(window);
+         static_cast<double>(end - growing_end) * static_cast<double>(most);
 }
 
 /// A score and its share of a value: two products and sums each, for every element of the heads.
@@ -101,8 +102,9 @@ Cost attend_pages(const Matrix& q, std::span<const SequenceRows> sequences, cons
   for (const SequenceRows& rows : sequences) {
     const Bytes row_bytes = static_cast<Bytes>(rows.n_rows * q.cols) * sizeof(float);
     const std::int64_t last = rows.first_position + rows.n_rows;
-    const std::int64_t positions = heads.window == 0 ? last : std::min(last, heads.window + rows.n_rows - 1);
-    cost.flops += attention_flops(positions_seen(rows, heads.window), heads);
+    const std::int64_t positions =
+        heads.window == 0 ? last : std::min(last, heads.sinks + heads.window + rows.n_rows - 1);
+    cost.flops += attention_flops(positions_seen(rows, heads), heads);
     cost.bytes_read +=
         row_bytes + 2 * static_cast<Bytes>(positions * heads.n_kv_heads) * pages.row_bytes(heads);
     cost.bytes_written += row_bytes;

@@ -30,7 +30,7 @@ Cost rope_table(std::span<const SequenceRows> sequences, const Weight& inverse_f
 Cost rope(const Matrix& x, const Matrix& table);
 Cost append_kv(const Matrix& k, const Matrix& v, const Heads& heads, const LayerPages& pages);
 Cost attend_tile(const Matrix& q, std::int64_t tokens_per_tile, const Heads& heads, const Matrix& k);
-/// A query sees the positions before it and its own, as far as the window goes.
+/// A query sees the positions before it and its own, as far as the window goes, and the sinks.
 Cost attend_pages(const Matrix& q, std::span<const SequenceRows> sequences, const LayerPages& pages,
                   const Heads& heads);
 

@@ -3,13 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <set>
+#include <utility>
 
 namespace galago::backend {
 namespace {
 
-constexpr Heads heads_of(std::int64_t window) {
-  return {.n_heads = 6, .n_kv_heads = 2, .head_size = 10, .scale = 1, .window = window};
+constexpr Heads heads_of(std::int64_t window, std::int64_t sinks) {
+  return {.n_heads = 6, .n_kv_heads = 2, .head_size = 10, .scale = 1, .window = window, .sinks = sinks};
 }
 
 LayerPages pages_of_fp16() {
@@ -20,17 +21,19 @@ LayerPages pages_of_fp16() {
 
 struct Counted {
   double pairs = 0;
-  std::int64_t first_read = 0;  // position
+  std::set<std::int64_t> positions{};
 };
 
 /// What the queries at [first_position, + n_rows) see, one by one.
-Counted count(const SequenceRows& rows, std::int64_t window) {
-  Counted counted{.first_read = rows.first_position};
+Counted count(const SequenceRows& rows, const Heads& heads) {
+  Counted counted;
   for (std::int64_t position = rows.first_position; position < rows.first_position + rows.n_rows;
        ++position) {
-    const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, position + 1 - window);
-    counted.pairs += static_cast<double>(position + 1 - first);
-    counted.first_read = std::min(counted.first_read, first);
+    for (std::int64_t seen = 0; seen <= position; ++seen) {
+      if (heads.window > 0 && seen >= heads.sinks && seen <= position - heads.window) continue;
+      ++counted.pairs;
+      counted.positions.insert(seen);
+    }
   }
   return counted;
 }
@@ -38,16 +41,18 @@ Counted count(const SequenceRows& rows, std::int64_t window) {
 TEST(OpCosts, AttentionOverPagesIsWhatItsQueriesSee) {
   for (const std::int64_t before : {0, 1, 7, 30}) {
     for (const std::int64_t n_rows : {1, 2, 9, 40}) {
-      for (const std::int64_t window : {0, 1, 5, 8, 100}) {
+      for (const auto& [window, sinks] :
+           {std::pair{0, 0}, {1, 0}, {5, 0}, {8, 3}, {5, 1}, {4, 40}, {100, 4}}) {
+        SCOPED_TRACE(::testing::Message()
+                     << before << " + " << n_rows << ", window " << window << ", sinks " << sinks);
         const SequenceRows rows{0, n_rows, before, {}};
-        const Heads heads = heads_of(window);
+        const Heads heads = heads_of(window, sinks);
         const Matrix q{nullptr, n_rows, 60, 60};
         const Cost cost = costs::attend_pages(q, {&rows, 1}, pages_of_fp16(), heads);
-        const Counted counted = count(rows, window);
-        EXPECT_EQ(cost.flops, 4 * counted.pairs * 60) << before << " " << n_rows << " " << window;
-        const auto positions = static_cast<Bytes>(before + n_rows - counted.first_read);
-        EXPECT_EQ(cost.bytes_read, static_cast<Bytes>(n_rows) * 60 * 4 + 2 * positions * 2 * 10 * 2)
-            << before << " " << n_rows << " " << window;
+        const Counted counted = count(rows, heads);
+        EXPECT_EQ(cost.flops, 4 * counted.pairs * 60);
+        const auto positions = static_cast<Bytes>(counted.positions.size());
+        EXPECT_EQ(cost.bytes_read, static_cast<Bytes>(n_rows) * 60 * 4 + 2 * positions * 2 * 10 * 2);
         EXPECT_EQ(cost.bytes_written, static_cast<Bytes>(n_rows) * 60 * 4);
       }
     }
@@ -57,9 +62,9 @@ TEST(OpCosts, AttentionOverPagesIsWhatItsQueriesSee) {
 TEST(OpCosts, SequencesOfOneBatchAddUp) {
   const SequenceRows both[] = {{0, 3, 10, {}}, {3, 1, 40, {}}};
   const Matrix q{nullptr, 4, 60, 60};
-  const Cost together = costs::attend_pages(q, both, pages_of_fp16(), heads_of(0));
-  const Cost first = costs::attend_pages(q, {both, 1}, pages_of_fp16(), heads_of(0));
-  const Cost second = costs::attend_pages(q, {both + 1, 1}, pages_of_fp16(), heads_of(0));
+  const Cost together = costs::attend_pages(q, both, pages_of_fp16(), heads_of(0, 0));
+  const Cost first = costs::attend_pages(q, {both, 1}, pages_of_fp16(), heads_of(0, 0));
+  const Cost second = costs::attend_pages(q, {both + 1, 1}, pages_of_fp16(), heads_of(0, 0));
   EXPECT_EQ(together.flops, first.flops + second.flops);
   EXPECT_EQ(together.bytes_read, first.bytes_read + second.bytes_read);
   EXPECT_EQ(together.bytes_written, first.bytes_written + second.bytes_written);

@@ -14,7 +14,7 @@ namespace {
 using kernels::Element;
 
 class AttentionTest : public KernelTest {
- protected:
+ public:
   void attend(const kernels::Attention& op) const {
     const std::int64_t n_scratch =
         kernels::attention_scratch_floats(op.n_rows * op.group, op.head_size, op.blocks.grouped != nullptr);
@@ -148,33 +148,59 @@ TEST_P(AttentionTest, CausalOverPagesEqualsTheReference) {
   }
 }
 
-TEST_P(AttentionTest, AWindowHidesWhatLiesBeforeIt) {
-  const std::int64_t group = 3, head_size = 22, rows = 21;
-  for (const std::int64_t before : {0, 15, 70}) {
-    for (const std::int64_t window : {1, 2, 15, 16, 17, 40, 1000}) {
-      SCOPED_TRACE(::testing::Message() << before << " + " << rows << " tokens, window " << window);
-      Paged paged(before + rows, head_size, Element::f32);
-      // Blocks that no query sees are not even read: their page is far outside.
-      const std::int64_t unseen = (before + 1 - window) / Paged::page_tokens;
-      for (std::int64_t i = 0; i < unseen; ++i) paged.pages[static_cast<std::size_t>(i)] = 1 << 30;
-      const std::int64_t stride = group * head_size;
-      const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
-      std::vector<float> out(q.size());
-      kernels::Attention op = paged.causal(q, out, before, group);
-      op.window = window;
-      attend(op);
-      for (std::int64_t i = 0; i < rows * group; ++i) {
-        const std::int64_t limit = before + i / group + 1;
-        const std::int64_t first = std::max<std::int64_t>(0, limit - window);
-        const auto expected = kernels::reference::attend(
-            q.data() + i * head_size, paged.keys_in_a_row.data() + first * head_size,
-            paged.values_in_a_row.data() + first * head_size, head_size, limit - first, head_size, 0.5);
-        for (std::int64_t d = 0; d < head_size; ++d) {
-          ASSERT_NEAR(out[static_cast<std::size_t>(i * head_size + d)], expected[static_cast<std::size_t>(d)],
-                      2 * bound(head_size));
+/// Causal attention of a window and sinks against the reference, in FP32 pages.
+void check_sight(const AttentionTest& test, std::int64_t before, std::int64_t rows,
+                 const kernels::reference::Sight& sight) {
+  SCOPED_TRACE(::testing::Message() << before << " + " << rows << " tokens, window " << sight.window
+                                    << ", sinks " << sight.sinks);
+  const std::int64_t group = 3, head_size = 22;
+  Paged paged(before + rows, head_size, Element::f32);
+  // Blocks that no query sees are not even read: their page is far outside.
+  const std::int64_t first_seen = (sight.sinks + Paged::page_tokens - 1) / Paged::page_tokens;
+  const std::int64_t unseen = (before + 1 - sight.window) / Paged::page_tokens;
+  for (std::int64_t i = first_seen; i < unseen; ++i) paged.pages[static_cast<std::size_t>(i)] = 1 << 30;
+  const std::int64_t stride = group * head_size;
+  const auto q = random_floats(static_cast<std::size_t>(rows * stride), 1);
+  std::vector<float> out(q.size());
+  kernels::Attention op = paged.causal(q, out, before, group);
+  op.window = sight.window;
+  op.sinks = sight.sinks;
+  test.attend(op);
+  for (std::int64_t i = 0; i < rows * group; ++i) {
+    const auto expected = kernels::reference::attend(q.data() + i * head_size, paged.keys_in_a_row.data(),
+                                                     paged.values_in_a_row.data(), head_size,
+                                                     before + i / group + 1, head_size, 0.5, sight);
+    for (std::int64_t d = 0; d < head_size; ++d) {
+      ASSERT_NEAR(out[static_cast<std::size_t>(i * head_size + d)], expected[static_cast<std::size_t>(d)],
+                  2 * bound(head_size));
+    }
+  }
+}
+
+TEST_P(AttentionTest, AWindowHidesWhatLiesBeforeItButTheSinks) {
+  for (const std::int64_t before : {0, 15, 70, 200}) {
+    for (const std::int64_t rows : {1, 2, 21}) {
+      for (const std::int64_t window : {1, 2, 15, 16, 17, 40, 1000}) {
+        for (const std::int64_t sinks : {0, 1, 4, 16, 17, 90, 1000}) {
+          check_sight(*this, before, rows, {window, sinks});
         }
       }
     }
+  }
+}
+
+TEST_P(AttentionTest, AWindowOverAllChangesNothing) {
+  const std::int64_t group = 3, head_size = 40, before = 37;
+  for (const std::int64_t rows : {1, 21}) {
+    const Paged paged(before + rows, head_size, Element::f16);
+    const auto q = random_floats(static_cast<std::size_t>(rows * group * head_size), 1);
+    std::vector<float> all(q.size()), windowed(q.size());
+    attend(paged.causal(q, all, before, group));
+    kernels::Attention op = paged.causal(q, windowed, before, group);
+    op.window = before + rows;
+    op.sinks = 4;
+    attend(op);
+    EXPECT_EQ(windowed, all);
   }
 }
 
@@ -242,8 +268,12 @@ TEST_P(AttentionTest, GroupedPagesEqualTheirValuesInFp32) {
                      head_size,          Element::f32,
                      Paged::page_tokens, &grouped};
         op.page_stride = 2 * Paged::page_tokens * row_bytes;
+        op.window = 20;
+        op.sinks = 3;
         attend(op);
         op = paged.causal(q, expected, before, group);
+        op.window = 20;
+        op.sinks = 3;
         op.blocks.keys = paged.values.data();
         op.blocks.values = paged.values.data() + Paged::page_tokens * head_size;
         attend(op);

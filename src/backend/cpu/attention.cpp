@@ -28,13 +28,13 @@ void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
 
 void CpuBackend::store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
                              const Heads& heads, const LayerPages& pages) const {
-  const std::int64_t position = rows.first_position + i;
-  const PageId page = rows.pages[static_cast<std::size_t>(position / pages.page_tokens)];
+  const std::int64_t place = rows.first_place() + i;
+  const PageId page = rows.pages[static_cast<std::size_t>(place / pages.page_tokens)];
   std::byte* keys = pages.base + static_cast<Bytes>(page) * pages.page_stride;
   std::byte* values = keys + pages.half_bytes(heads);
   for (std::int64_t head = 0; head < heads.n_kv_heads; ++head) {
     const Bytes at =
-        static_cast<Bytes>(head * pages.page_tokens + position % pages.page_tokens) * pages.row_bytes(heads);
+        static_cast<Bytes>(head * pages.page_tokens + place % pages.page_tokens) * pages.row_bytes(heads);
     const std::int64_t column = head * heads.head_size;
     store_row(k.row(rows.first_row + i) + column, heads.head_size, pages.format, keys + at);
     store_row(v.row(rows.first_row + i) + column, heads.head_size, pages.format, values + at);
@@ -104,8 +104,10 @@ void CpuBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const 
       const std::int64_t n_blocks = ceil_div(rows.n_rows, query_rows);
       pool_.parallel_for(heads.n_kv_heads * n_blocks, [&](std::int64_t item, int thread) {
         const std::int64_t first = item % n_blocks * query_rows;
-        const SequenceRows part{rows.first_row + first, std::min(query_rows, rows.n_rows - first),
-                                rows.first_position + first, rows.pages};
+        SequenceRows part = rows;
+        part.first_row += first;
+        part.first_position += first;
+        part.n_rows = std::min(query_rows, rows.n_rows - first);
         attend_rows(q, part, pages, heads, item / n_blocks, out, scratch + thread * n_scratch);
       });
     }
@@ -131,13 +133,14 @@ void CpuBackend::attend_rows(const Matrix& q, const SequenceRows& rows, const La
        .group = group,
        .head_size = heads.head_size,
        .scale = heads.scale,
-       .first_limit = rows.first_position + 1,
+       .first_limit = rows.first_place() + 1,
        .limit_step = 1,
        .blocks = {keys, keys + pages.half_bytes(heads), heads.head_size, element_of(pages.format.dtype()),
                   pages.page_tokens, pages.format.is_grouped() ? &grouped : nullptr},
        .pages = rows.pages.data(),
        .page_stride = static_cast<std::int64_t>(pages.page_stride),
-       .window = heads.window},
+       .window = heads.window,
+       .sinks = heads.sinks},
       scratch);
 }
 

@@ -51,11 +51,11 @@ void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
   check_pages(pages, heads);
   exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
     for (const SequenceRows& rows : sequences) {
-      device_.check(kernels_of_device::append_kv(
-                        device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
-                        rows_of(v.slice_rows(rows.first_row, rows.n_rows)), rows.first_position,
-                        heads.head_size, paged_keys(pages, heads, bring_pages(rows, table))),
-                    "append_kv");
+      device_.check(
+          kernels_of_device::append_kv(device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
+                                       rows_of(v.slice_rows(rows.first_row, rows.n_rows)), rows.first_place(),
+                                       heads.head_size, paged_keys(pages, heads, bring_pages(rows, table))),
+          "append_kv");
     }
   });
 }
@@ -76,7 +76,8 @@ void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k,
                                        .scale = heads.scale,
                                        .tile_rows = tokens_per_tile,
                                        .first_position = 0,
-                                       .window = 0};
+                                       .window = 0,
+                                       .sinks = 0};
     device_.check(tensor_cores_ ? kernels_of_device::attend_tensor(device_.stream(), op)
                                 : kernels_of_device::attend_many(device_.stream(), op),
                   "attend_tile");
@@ -86,7 +87,7 @@ void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k,
 std::int64_t CudaBackend::shares_of(const SequenceRows& rows, const Heads& heads) const {
   // Enough blocks for four times the processors, none of them with less than 128 positions.
   const std::int64_t positions = rows.first_position + rows.n_rows;
-  const std::int64_t seen = heads.window > 0 ? std::min(positions, heads.window) : positions;
+  const std::int64_t seen = heads.window > 0 ? std::min(positions, heads.window + heads.sinks) : positions;
   const std::int64_t most = std::max<std::int64_t>(1, ceil_div(4 * device_.n_processors(), heads.n_kv_heads));
   return std::min(most, ceil_div(seen, 128));
 }
@@ -114,8 +115,9 @@ void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const
                                          .head_size = heads.head_size,
                                          .scale = heads.scale,
                                          .tile_rows = 0,
-                                         .first_position = rows.first_position,
-                                         .window = heads.window};
+                                         .first_position = rows.first_place(),
+                                         .window = heads.window,
+                                         .sinks = heads.sinks};
       if (is_few) {
         return device_.check(kernels_of_device::attend_few(device_.stream(), op, n_shares, partials),
                              "attend_pages");

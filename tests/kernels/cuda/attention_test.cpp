@@ -20,6 +20,7 @@ namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
 
 using ::galago::testing::random_floats;
+using kernels::reference::Sight;
 
 struct Shape {
   std::int64_t n_heads, n_kv_heads, head_size;
@@ -45,7 +46,7 @@ std::size_t count(std::int64_t n) {
 struct PagedRows {
   Shape shape;
   std::int64_t first, n_rows;
-  std::int64_t window = 0;
+  Sight sight{};
   std::int64_t n_splits = 0;
   Way way = Way::many;
 
@@ -74,7 +75,8 @@ class CudaAttention : public CudaKernelTest {
     op.head_size = head_size;
     op.scale = 0.3F;
     op.first_position = rows.first;
-    op.window = rows.window;
+    op.window = rows.sight.window;
+    op.sinks = rows.sight.sinks;
     const DeviceArray<float> partials(
         count(decode_partial_floats(rows.n_rows, n_heads, head_size, rows.n_splits)));
     EXPECT_EQ(rows.n_splits > 0         ? attend_few(stream, op, rows.n_splits, partials.data())
@@ -89,12 +91,11 @@ class CudaAttention : public CudaKernelTest {
     const auto& [n_heads, n_kv_heads, head_size] = rows.shape;
     for (std::int64_t row = 0; row < rows.n_rows; ++row) {
       for (std::int64_t head = 0; head < n_heads; ++head) {
-        const std::int64_t limit = rows.first + row + 1;
-        const std::int64_t start = rows.window > 0 ? std::max<std::int64_t>(0, limit - rows.window) : 0;
-        const std::int64_t from = start * rows.kv_width() + head / (n_heads / n_kv_heads) * head_size;
+        const std::int64_t column = head / (n_heads / n_kv_heads) * head_size;
         const std::int64_t at = row * rows.width() + head * head_size;
-        const std::vector<double> expected = kernels::reference::attend(
-            q.data() + at, k.data() + from, v.data() + from, rows.kv_width(), limit - start, head_size, 0.3F);
+        const std::vector<double> expected =
+            kernels::reference::attend(q.data() + at, k.data() + column, v.data() + column, rows.kv_width(),
+                                       rows.first + row + 1, head_size, 0.3F, rows.sight);
         for (std::int64_t d = 0; d < head_size; ++d) {
           ASSERT_NEAR(result[count(at + d)], expected[count(d)], bound)
               << "row " << row << " head " << head << " element " << d;
@@ -272,11 +273,14 @@ class CudaQuantAttention : public CudaAttention {
 TEST_F(CudaQuantAttention, EveryKernelReadsQuants) {
   for (const Grouped& format : {int8_rows, int4_rows}) {
     for (const Shape& shape : {Shape{2, 2, 8}, Shape{4, 1, 80}, Shape{3, 1, 128}, Shape{1, 1, 200}}) {
-      check({shape, 0, 1, 0, 1}, format);
-      check({shape, 70, 1, 0, 3}, format);
+      check({shape, 0, 1, {}, 1}, format);
+      check({shape, 70, 1, {}, 3}, format);
       check({shape, 20, 3}, format);
-      check({shape, 0, 1, 0, 0, Way::tensor}, format);
-      check({shape, 60, 21, 0, 0, Way::tensor}, format);
+      check({shape, 0, 1, {}, 0, Way::tensor}, format);
+      check({shape, 60, 21, {}, 0, Way::tensor}, format);
+      check({shape, 90, 1, {20, 3}, 2}, format);
+      check({shape, 90, 5, {20, 3}}, format);
+      check({shape, 90, 5, {7, 3}, 0, Way::tensor}, format);
     }
   }
 }
@@ -299,29 +303,46 @@ TEST_F(CudaAttention, ManyRowsOverPages) {
     check_pages({shape, 0, 1}, Element::f32);
     check_pages({shape, 0, 21}, Element::f16);
     check_pages({shape, 30, 9}, Element::f32);
-    check_pages({shape, 37, 6, 5}, Element::f16);
+    check_pages({shape, 37, 6, {5, 0}}, Element::f16);
   }
 }
 
 TEST_F(CudaAttention, ManyRowsOverPagesOnTensorCores) {
   for (const Shape& shape : groups) {
     SCOPED_TRACE(shape.head_size);
-    check_pages({shape, 0, 1, 0, 0, Way::tensor}, Element::f16);
-    check_pages({shape, 0, 70, 0, 0, Way::tensor}, Element::f16);
-    check_pages({shape, 99, 9, 0, 0, Way::tensor}, Element::f16, 8);
-    check_pages({shape, 140, 6, 5, 0, Way::tensor}, Element::f16, 12);  // whole tiles before the window
+    check_pages({shape, 0, 1, {}, 0, Way::tensor}, Element::f16);
+    check_pages({shape, 0, 70, {}, 0, Way::tensor}, Element::f16);
+    check_pages({shape, 99, 9, {}, 0, Way::tensor}, Element::f16, 8);
+    check_pages({shape, 140, 6, {5, 0}, 0, Way::tensor}, Element::f16, 12);  // whole tiles before the window
   }
-  check_pages({{2, 1, 20}, 50, 20, 30, 0, Way::tensor}, Element::f16);
+  check_pages({{2, 1, 20}, 50, 20, {30, 0}, 0, Way::tensor}, Element::f16);
+}
+
+TEST_F(CudaAttention, SinksStayInSightBesideTheWindow) {
+  // Windows of one position, within a page, of a page, of several; sinks below and over a tile and a page, up
+  // to the window, and beyond the length.
+  for (const Sight& sight : {Sight{1, 1}, Sight{5, 4}, Sight{16, 16}, Sight{40, 70}, Sight{30, 17},
+                             Sight{5, 1000}, Sight{1000, 4}}) {
+    for (const std::int64_t first : {0, 17, 150}) {
+      SCOPED_TRACE(::testing::Message()
+                   << "window " << sight.window << ", sinks " << sight.sinks << ", after " << first);
+      const Shape shape{4, 2, 24};
+      check_pages({shape, first, 9, sight}, Element::f32);
+      check_pages({shape, first, 70, sight, 0, Way::tensor}, Element::f16);
+      check_pages({shape, first, 1, sight, 3}, Element::f16);
+      check_pages({shape, first, 2, sight, 1}, Element::f32, 12);
+    }
+  }
 }
 
 TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
   for (const Shape& shape : groups) {
     SCOPED_TRACE(shape.head_size);
-    check_pages({shape, 0, 1, 0, 1}, Element::f32);
-    check_pages({shape, 2, 1, 0, 4}, Element::f16);  // a share without positions
-    check_pages({shape, 70, 1, 0, 3}, Element::f16);
-    check_pages({shape, 47, 2, 0, 2}, Element::f32);
-    check_pages({shape, 60, 1, 17, 2}, Element::f16);
+    check_pages({shape, 0, 1, {}, 1}, Element::f32);
+    check_pages({shape, 2, 1, {}, 4}, Element::f16);  // a share without positions
+    check_pages({shape, 70, 1, {}, 3}, Element::f16);
+    check_pages({shape, 47, 2, {}, 2}, Element::f32);
+    check_pages({shape, 60, 1, {17, 0}, 2}, Element::f16);
   }
 }
 
