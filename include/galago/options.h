@@ -91,6 +91,15 @@ struct EngineOptions {
   int threads = 0;  ///< 0: one per core that the process may use
   std::int64_t context =
       0;  ///< tokens of prompt and answer; 0: what `workload` needs, else min(model's, 4096)
+  /// Positions that a token sees, its own included, in every layer; 0: as many as the model has it see. Keys
+  /// and values of positions that no token will see again give their memory to later ones, so that they take
+  /// no more than those of sinks, window and prefill chunk, whatever the context is. So with a window that is
+  /// the model's own where neither `context` nor `workload` says otherwise. Text that no window reaches any
+  /// more is forgotten.
+  std::int64_t window = 0;
+  /// First positions that stay in sight beside the window (attention sinks, arXiv:2309.17453), without which
+  /// most models lose the thread; empty: 4. Only with a window.
+  std::optional<std::int64_t> sinks;
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
   std::int64_t max_tiles = 0;   ///< most tiles a picture is cut into, the one of the whole picture included;
                                 ///< 0: the model's own limit

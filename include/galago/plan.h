@@ -74,6 +74,8 @@ struct Plan {
   std::int64_t encode_batch = 0;     ///< pictures that are encoded before a staged tower leaves
   std::int64_t page_tokens = 0;      ///< tokens of one KV page
   std::int64_t n_pages = 0;
+  std::int64_t window = 0;  ///< positions that the layer with the widest view sees; 0: all
+  std::int64_t sinks = 0;   ///< first positions that stay in sight beside the window
   std::vector<RegionPlan> regions;
   /// Of the phase that needs the most: regions that are never needed at once share memory.
   std::uint64_t peak_bytes = 0;

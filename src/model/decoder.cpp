@@ -139,8 +139,9 @@ void run_attention(std::size_t index, const backend::LayerPages& pages, const St
   const Matrix k = qkv.slice_cols(shape.query_size(), shape.kv_size());
   const Matrix v = qkv.slice_cols(shape.query_size() + shape.kv_size(), shape.kv_size());
   const Matrix attended = context.scratch(shape.query_size());
-  const backend::Heads heads{shape.n_heads, shape.n_kv_heads, shape.head_size,
-                             1.0F / std::sqrt(static_cast<float>(shape.head_size)), window};
+  const backend::Heads heads{shape.n_heads,   shape.n_kv_heads,
+                             shape.head_size, 1.0F / std::sqrt(static_cast<float>(shape.head_size)),
+                             window,          shape.sinks};
 
   backend.rms_norm(exec, buffers.hidden, layer.attention_norm, shape.norm_epsilon, buffers.normed);
   backend.linear(exec, buffers.normed, layer.qkv, {.bias = layer.qkv_bias}, qkv);

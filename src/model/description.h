@@ -28,6 +28,7 @@ struct DecoderShape {
   Rope rope;
   /// Of each layer: how many positions a token sees, itself included; 0: all before it.
   std::vector<std::int64_t> windows;
+  std::int64_t sinks = 0;  ///< first positions that a token sees beside its window, where a layer has one
   backend::Activation activation;
   bool attention_bias;                          ///< of query, key and value
   bool attention_out_bias;                      ///< of the layer that joins the heads

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/fail.h"
+#include "runtime/attention_window.h"
 
 namespace galago::runtime {
 namespace {
@@ -37,7 +38,7 @@ std::int64_t context_of(const EngineOptions& options, std::int64_t max_context, 
          options.context, max_context);
   }
   if (options.context > 0) return options.context;
-  if (!options.workload) return std::min(max_context, default_context);
+  if (!options.workload) return options.window > 0 ? max_context : std::min(max_context, default_context);
   return std::min(max_context, prompt_tokens + options.workload->max_new_tokens);
 }
 
@@ -161,9 +162,13 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   configuration.batch = options.batch;
   configuration.logit_rows = options.logits == LogitRows::all ? configuration.prefill_chunk : 1;
   configuration.kv_tokens = options.kv_tokens;
-  if (options.kv_tokens != 0 && options.kv_tokens < configuration.context) {
-    fail(ErrorCode::usage, "keys and values were limited to {} tokens, one request has a context of {}",
-         options.kv_tokens, configuration.context);
+  configuration.window = widest_window(description.decoder);
+  configuration.sinks = description.decoder.sinks;
+  const std::int64_t kept =
+      std::min(configuration.context, configuration.request_pages() * configuration.page_tokens);
+  if (options.kv_tokens != 0 && options.kv_tokens < kept) {
+    fail(ErrorCode::usage, "keys and values were limited to {} tokens, one request has those of {}",
+         options.kv_tokens, kept);
   }
   configuration.with_pictures =
       description.tower.has_value() && (!options.workload || options.workload->n_images > 0);

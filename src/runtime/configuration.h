@@ -12,6 +12,7 @@
 #include "model/decoder.h"
 #include "model/description.h"
 #include "model/weights.h"
+#include "runtime/kv_retention.h"
 
 namespace galago::runtime {
 
@@ -48,6 +49,8 @@ struct Configuration {
   std::int64_t staged_pictures = 1;   ///< how many that would be
   std::int64_t request_pictures = 1;  ///< and how many at least
   std::int64_t page_tokens = 16;
+  std::int64_t window = 0;     ///< positions that the decoder's layer with the widest view sees; 0: all
+  std::int64_t sinks = 0;      ///< first positions that stay in sight beside the window
   std::int64_t batch = 1;      ///< requests that are decoded at once
   std::int64_t kv_tokens = 0;  ///< EngineOptions::kv_tokens
   bool with_pictures = false;
@@ -55,8 +58,12 @@ struct Configuration {
 
   std::int64_t most_rows() const { return std::max(prefill_chunk, batch); }     ///< of any step
   std::int64_t most_logit_rows() const { return std::max(logit_rows, batch); }  ///< of any step
-  std::int64_t pages_for(std::int64_t n_tokens) const { return (n_tokens + page_tokens - 1) / page_tokens; }
-  std::int64_t n_pages() const { return kv_tokens > 0 ? pages_for(kv_tokens) : batch * pages_for(context); }
+  KvRetention retention() const { return {page_tokens, window, sinks, prefill_chunk}; }
+  /// The most that one request has at once.
+  std::int64_t request_pages() const { return retention().most_pages(context); }
+  std::int64_t n_pages() const {
+    return kv_tokens > 0 ? retention().pages_for(kv_tokens) : batch * request_pages();
+  }
   /// The layers of one of the devices.
   model::LayerRange layers_of(std::size_t stage) const;
   /// Which of a device's regions keep their contents through a request. The tower is on the first one.

@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/shapes.h"
 #include "runtime/adapters.h"
+#include "runtime/attention_window.h"
 #include "runtime/backend_choice.h"
 #include "runtime/executor.h"
 #include "runtime/fit.h"
@@ -39,6 +40,7 @@ runtime::ModelFiles open_files(const EngineOptions& options) {
   runtime::add_adapters(files, options.adapters);
   runtime::merge_adapters(files, options.merged_adapters);
   runtime::limit_tiles(options, files);
+  runtime::limit_windows(options, files.description.decoder);
   return files;
 }
 
@@ -94,6 +96,7 @@ Plan plan_model(const EngineOptions& asked) {
   }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
   runtime::limit_tiles(options, model);
+  runtime::limit_windows(options, model.description.decoder);
   const std::vector<std::unique_ptr<backend::Backend>> backends = runtime::open_backends(options);
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};

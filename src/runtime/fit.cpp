@@ -136,6 +136,9 @@ std::string describe_choice(const Configuration& configuration, const model::Des
   if (description.tower) text += fmt::format(", tower {}", short_name(configuration.tower_format));
   text += fmt::format(", KV {}, context {}, chunks of {}", short_name(configuration.kv_format),
                       configuration.context, configuration.prefill_chunk);
+  if (configuration.window > 0 && configuration.window < configuration.context) {
+    text += fmt::format(", window {} beside {} sinks", configuration.window, configuration.sinks);
+  }
   if (configuration.batch > 1) text += fmt::format(", {} requests at once", configuration.batch);
   if (configuration.with_pictures) {
     text += fmt::format(", {} tile{} at once, tower {}", configuration.tile_batch,

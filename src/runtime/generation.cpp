@@ -169,8 +169,10 @@ std::span<const float> Generation::prefill(Job& job, const Observers& observers)
     const bool all = static_cast<bool>(observers.on_logits);
     const std::int64_t n_logits = all ? end - begin : (end == prompt.length() ? 1 : 0);
     executor_.use_adapter(job.adapter);
+    const Sequence& sequence = *job.sequence;
     logits = executor_.step(backend::Phase::prefill, step_ids_,
-                            {0, end - begin, begin, job.sequence->pages(), prompt.length()}, n_logits);
+                            {0, end - begin, begin, sequence.pages(), prompt.length(), sequence.given_back()},
+                            n_logits);
     if (all) observers.on_logits(logits);
   }
   return row_of(logits, logits.rows - 1);
@@ -179,6 +181,7 @@ std::span<const float> Generation::prefill(Job& job, const Observers& observers)
 std::span<const float> Generation::decode_anew(Job& job) {
   // The keys so far were turned for a shorter text; the reference, too, computes them anew.
   job.sequence->truncate(0);
+  job.sequence->reserve(job.most_tokens());
   return prefill(job, {});
 }
 
@@ -195,7 +198,7 @@ void Generation::decode(std::span<Job* const> jobs, const OnLogits& on_logits) {
     job->sequence->append({&key, 1});
     const auto row = static_cast<std::int64_t>(step_ids_.size());
     step_ids_.push_back(job->token);
-    step_rows_.push_back({row, 1, position, job->sequence->pages()});
+    step_rows_.push_back({row, 1, position, job->sequence->pages(), 0, job->sequence->given_back()});
   }
   if (!step_ids_.empty()) {
     executor_.use_adapter(jobs.front()->adapter);

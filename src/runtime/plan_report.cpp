@@ -129,6 +129,11 @@ std::string to_text(const Plan& plan) {
   text += devices_text(plan);
   text += fmt::format("  context {} tokens in {} pages of {}; prefill in chunks of {}; {} tokens a picture\n",
                       plan.context, plan.n_pages, plan.page_tokens, plan.prefill_chunk, plan.image_tokens);
+  if (plan.window > 0 && plan.window < plan.context) {
+    text +=
+        fmt::format("  a token sees the first {} positions and the last {}; pages of others are used anew\n",
+                    plan.sinks, plan.window);
+  }
   if (plan.image_tiles > 1) {
     text += fmt::format("  up to {} tiles a picture, {} in the tower at once\n", plan.image_tiles,
                         plan.tile_batch);
@@ -194,6 +199,8 @@ std::string to_json(const Plan& plan) {
                                        {"encode_batch", plan.encode_batch},
                                        {"page_tokens", plan.page_tokens},
                                        {"pages", plan.n_pages},
+                                       {"window", plan.window},
+                                       {"sinks", plan.sinks},
                                        {"phases", phases_json(plan)},
                                        {"choice", plan.choice},
                                        {"budget_bytes", plan.budget_bytes},

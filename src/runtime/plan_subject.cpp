@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "runtime/attention_window.h"
 #include "runtime/backend_choice.h"
 #include "runtime/fit.h"
 #include "runtime/machine.h"
@@ -22,6 +23,7 @@ Blueprint blueprint_of(const EngineOptions& options) {
   };
   Blueprint model = options.shape.empty() ? from_files() : model_of_shape(options.shape);
   limit_tiles(options, model);
+  limit_windows(options, model.description.decoder);
   return model;
 }
 

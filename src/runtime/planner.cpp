@@ -177,6 +177,8 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration,
   plan.batch = configuration.batch;
   plan.page_tokens = configuration.page_tokens;
   plan.n_pages = configuration.n_pages();
+  plan.window = configuration.window;
+  plan.sinks = configuration.sinks;
   describe_regions(rehearsal, backends, plan);
   plan.peak_bytes = rehearsal.peak_bytes();
   if (rehearsal.outside.opening > 0) {

@@ -23,7 +23,9 @@ SequenceCache::Beginning SequenceCache::longest_beginning(const Wish& wish) cons
     if (slot->in_work && !rope_.long_frequencies.empty()) continue;
     if (!rope_.same_frequencies(slot->in_work ? slot->sequence.length() : slot->rope_length, n_keys))
       continue;
-    const std::int64_t length = std::min(slot->sequence.common_prefix(wish.keys), wish.most_cached);
+    const auto most = static_cast<std::size_t>(std::min(n_keys, wish.most_cached));
+    std::int64_t length = slot->sequence.common_prefix(wish.keys.first(most));
+    if (slot->in_work) length = std::min(length, slot->sequence.lendable());
     if (length > best.length) best = {slot.get(), length};
   }
   return best;

@@ -46,7 +46,7 @@ class SequenceCache {
  private:
   struct Slot {
     Slot(memory::PagePool& pool, const Configuration& configuration, const CopyPage& copy_page)
-        : sequence(pool, configuration.page_tokens, configuration.context, copy_page) {}
+        : sequence(pool, configuration.retention(), configuration.context, copy_page) {}
     Sequence sequence;
     bool in_work = false;
     std::uint64_t last_use = 0;

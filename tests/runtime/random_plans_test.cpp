@@ -3,16 +3,17 @@
 
 #include <cmath>
 #include <filesystem>
-#include <numeric>
 #include <optional>
 #include <random>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "runtime/attention_window.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "runtime/sequence.h"
 
 namespace galago::runtime {
 namespace {
@@ -48,6 +49,8 @@ EngineOptions random_options(Choice& choose, const model::Description& descripti
   options.context = choose.number(1, 80);
   options.batch = choose.yes() ? choose.number(2, 6) : 1;
   options.kv_tokens = choose.yes() ? options.context + choose.number(0, 100) : 0;
+  options.window = choose.yes() ? choose.number(1, 60) : 0;
+  if (options.window > 0 && choose.yes()) options.sinks = choose.number(0, 40);
   options.encode_batch = choose.yes() ? choose.number(4, 7) : 0;
   options.prefill_chunk = choose.number(1, 100);
   options.tile_batch = choose.number(0, 5);
@@ -64,10 +67,10 @@ std::string describe(const EngineOptions& options) {
          std::to_string(static_cast<int>(options.embeddings_precision)) + " " +
          std::to_string(static_cast<int>(options.output_precision)) + ", batch " +
          std::to_string(options.batch) + " in " + std::to_string(options.kv_tokens) + " tokens, " +
-         std::to_string(options.encode_batch) + " encoded, kv " +
-         std::to_string(static_cast<int>(options.kv)) + ", context " + std::to_string(options.context) +
-         ", chunk " + std::to_string(options.prefill_chunk) + ", tiles " +
-         std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
+         std::to_string(options.encode_batch) + " encoded, window " + std::to_string(options.window) + " + " +
+         std::to_string(options.sinks.value_or(-1)) + ", kv " + std::to_string(static_cast<int>(options.kv)) +
+         ", context " + std::to_string(options.context) + ", chunk " + std::to_string(options.prefill_chunk) +
+         ", tiles " + std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
          (options.tower_placement == TowerPlacement::staged ? ", staged" : "") + ", streamed " +
          std::to_string(options.streamed_layers);
 }
@@ -75,8 +78,9 @@ std::string describe(const EngineOptions& options) {
 /// The planned request for real, twice where that brings the tower back.
 void run_request(Executor& executor) {
   const Configuration& configuration = executor.configuration();
-  std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
-  std::iota(pages.begin(), pages.end(), 0);
+  // With no more pages than one request is said to need.
+  memory::PagePool pool(configuration.request_pages());
+  Sequence sequence(pool, configuration.retention(), configuration.context, {});
   if (configuration.with_pictures) {
     const auto black = [](std::int64_t, std::int64_t, std::span<float> pixels) {
       std::fill(pixels.begin(), pixels.end(), 0.0F);
@@ -88,16 +92,17 @@ void run_request(Executor& executor) {
     const std::int64_t n = std::min(configuration.prefill_chunk, length - done);
     const bool last = done + n == length;
     const std::vector<std::int32_t> ids(static_cast<std::size_t>(n), 1);
-    executor.step(backend::Phase::prefill, ids, {0, n, done, pages},
+    sequence.append(std::vector<ContentKey>(ids.size()));
+    executor.step(backend::Phase::prefill, ids, {0, n, done, sequence.pages(), 0, sequence.given_back()},
                   configuration.logit_rows > 1 ? n : (last ? 1 : 0));
   }
   // Sequences with all their pages shared.
   const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration.batch), 1);
   std::vector<backend::SequenceRows> rows;
   for (std::int64_t i = 0; i < configuration.batch; ++i) {
-    rows.push_back({i, 1, configuration.context - 1, pages});
+    rows.push_back({i, 1, configuration.context - 1, sequence.pages(), 0, sequence.given_back()});
   }
-  executor.copy_page(0, pages.back());
+  executor.copy_page(0, sequence.pages().back());
   const Matrix logits = executor.step(backend::Phase::decode, ids, rows, configuration.batch);
   EXPECT_TRUE(std::isfinite(logits.row(configuration.batch - 1)[0]));
 }
@@ -117,7 +122,9 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
     SCOPED_TRACE(model.checkpoint.directory.string() + ": " + describe(options));
     backend::Backend& backend = choose.yes() ? *exact : *rounding;
     const std::optional<vision::ImageProcessing> unlimited = model.image;
+    const model::DecoderShape all_seeing = model.description.decoder;
     limit_tiles(options, model);
+    limit_windows(options, model.description.decoder);
     const Configuration configuration =
         configure(options, model.description, {0, largest_picture(model, std::nullopt)});
     const Rehearsal plan = rehearse(model, configuration, backend);
@@ -128,6 +135,7 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
     EXPECT_EQ(used.by_phase, plan.stages.front().memory.by_phase);
     EXPECT_EQ(used.total(), plan.stages.front().memory.total());
     model.image = unlimited;
+    model.description.decoder = all_seeing;
   }
 }
 

@@ -146,6 +146,22 @@ class Budgets(CliTest):
         self.assertRegex(refused, r"later.bmp: takes \d+ bytes .* of the 1048576 that were planned")
         self.galago(*arguments, "--picture-memory", re.search(r"--picture-memory (\d+)", refused)[1], stdin=lines)
 
+    def test_a_chat_goes_on_beyond_its_pages_with_a_window(self):
+        lines = "".join(f"And then what about number {i}?\n" for i in range(12))
+        chat = ("chat", "-m", MODEL, "--max-new-tokens", "16")
+        refused = self.galago(*chat, "--context", "128", stdin=lines, code=1).stderr.decode()
+        self.assertIn("the context of 128", refused)
+        window = ("--window", "40", "--sinks", "5")
+        plans = [json.loads(self.galago("plan", "-m", MODEL, "--json", *window, "--context", n).stdout)
+                 for n in ("700", "2000")]
+        for plan in plans:
+            self.assertEqual((plan["window"], plan["sinks"]), (40, 5))
+            # Of sinks, and of the window and a chunk wherever they begin.
+            self.assertEqual(plan["pages"], 1 + 1 + -(-(40 + plan["prefill_chunk"] - 2) // 16))
+        done = self.galago(*chat, *window, "--memory-report", stdin=lines).stderr.decode()
+        planned, used = re.search(r"\n  kv +(\d+) +(\d+) ", done).groups()
+        self.assertEqual(planned, used, done)
+
     def test_memory_that_others_took_is_refused_in_one_sentence(self):
         """Less than the plan needs is to be had: whoever notices says so, and the exit code is 4."""
         peak, codes = self.plan()["peak_bytes"], set()

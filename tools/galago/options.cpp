@@ -102,6 +102,16 @@ void add_storage_options(CLI::App& command, EngineOptions& options) {
                            {"int8", KvPrecision::int8},
                            {"int4", KvPrecision::int4}},
                           "Keys and values");
+  command
+      .add_option("--window", options.window,
+                  "Positions that a token sees, so that keys and values of earlier ones need no memory; "
+                  "default: as the model says")
+      ->check(CLI::Range(1, 1 << 24))
+      ->type_name("N");
+  command
+      .add_option("--sinks", options.sinks, "First positions that stay in sight beside --window; default: 4")
+      ->check(CLI::Range(0, 1 << 24))
+      ->type_name("N");
   add_choice<TowerPlacement>(
       command, "--tower", options.tower_placement,
       {{"auto", TowerPlacement::automatic},

@@ -24,7 +24,7 @@ void add_shape_option(CLI::App& command, EngineOptions& options);
 /// The words of --precision; the first is the default.
 const std::vector<std::pair<std::string, Precision>>& precision_words();
 
-/// --tower-precision, --kv.
+/// What memory is spent on: precisions of the parts, --kv, --window, --tower, --stream-layers.
 void add_storage_options(CLI::App& command, EngineOptions& options);
 
 /// --memory.

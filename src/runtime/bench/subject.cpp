@@ -3,13 +3,13 @@
 #include <time.h>
 
 #include <algorithm>
-#include <numeric>
 #include <span>
 #include <utility>
 
 #include "base/cpu_features.h"
 #include "base/fail.h"
 #include "galago/image.h"
+#include "runtime/attention_window.h"
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
 #include "runtime/fit.h"
@@ -93,6 +93,7 @@ double roofline_between(const backend::Ledger& from, const backend::Ledger& to, 
 Subject::Subject(const BenchOptions& options)
     : model_(open_blueprint(options.engine)), backend_(open_only(options.engine)) {
   limit_tiles(options.engine, model_);
+  limit_windows(options.engine, model_.description.decoder);
   options_ = settle(options, model_);
   const Workload& workload = *options_.engine.workload;
   const std::int64_t prompt_tokens = shape_prompt_length(model_, workload);
@@ -119,8 +120,8 @@ Subject::Subject(const BenchOptions& options)
     // Tokens from all over the vocabulary, so that their embeddings are not in the cache by chance.
     prompt_.push_back(static_cast<std::int32_t>(i * 7919 % model_.description.decoder.vocab_size));
   }
-  pages_.resize(static_cast<std::size_t>(configuration_.n_pages()));
-  std::iota(pages_.begin(), pages_.end(), 0);
+  pool_.emplace(configuration_.n_pages());
+  sequence_.emplace(*pool_, configuration_.retention(), configuration_.context, CopyPage{});
 }
 
 void Subject::measure_ceilings() {
@@ -206,26 +207,31 @@ void Subject::see_picture() {
   record("project", "tile", tiles, project);
 }
 
+backend::SequenceRows Subject::append(std::int64_t n_rows) {
+  const std::int64_t position = sequence_->length();
+  sequence_->append(std::vector<ContentKey>(static_cast<std::size_t>(n_rows)));
+  return {0, n_rows, position, sequence_->pages(), 0, sequence_->given_back()};
+}
+
 void Subject::prefill() {
   const auto length = static_cast<std::int64_t>(prompt_.size());
   const Mark start = mark();
+  sequence_->truncate(0);
   for (std::int64_t done = 0; done < length; done += configuration_.prefill_chunk) {
     const std::int64_t n = std::min(configuration_.prefill_chunk, length - done);
     const Matrix logits = executor_->step(
         backend::Phase::prefill,
-        std::span(prompt_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
-        {0, n, done, pages_}, done + n == length ? 1 : 0);
+        std::span(prompt_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)), append(n),
+        done + n == length ? 1 : 0);
     if (done + n == length) next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
   }
   record("prefill", "token", static_cast<double>(length), start, mark());
 }
 
 void Subject::decode() {
-  const auto length = static_cast<std::int64_t>(prompt_.size());
   const Mark start = mark();
   for (std::int64_t i = 0; i < options_.new_tokens; ++i) {
-    const Matrix logits =
-        executor_->step(backend::Phase::decode, {&next_token_, 1}, {0, 1, length + i, pages_}, 1);
+    const Matrix logits = executor_->step(backend::Phase::decode, {&next_token_, 1}, append(1), 1);
     next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
   }
   record("decode", "token", static_cast<double>(options_.new_tokens), start, mark());

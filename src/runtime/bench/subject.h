@@ -12,6 +12,7 @@
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "runtime/sequence.h"
 
 namespace galago::runtime {
 
@@ -73,6 +74,8 @@ class Subject {
   void see_picture();
   void prefill();
   void decode();
+  /// Appends positions to the sequence, whatever they hold.
+  backend::SequenceRows append(std::int64_t n_rows);
 
   BenchOptions options_;
   Blueprint model_;
@@ -85,8 +88,9 @@ class Subject {
   std::optional<Executor> executor_;
   std::vector<std::byte> jpeg_;
   PictureLayout layout_;
-  std::vector<std::int32_t> prompt_;    // as model::DecoderStep takes it
-  std::vector<backend::PageId> pages_;  // in order
+  std::vector<std::int32_t> prompt_;  // as model::DecoderStep takes it
+  std::optional<memory::PagePool> pool_;
+  std::optional<Sequence> sequence_;
   std::int32_t next_token_ = 0;
   std::vector<StageRuns> stages_;
 };
