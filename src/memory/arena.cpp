@@ -39,15 +39,17 @@ Arena Arena::laid_out(const Occupancy& planned, DeviceMemory* device) {
 Arena Arena::on_device(const Occupancy& planned, const RegionSizes& own, DeviceMemory& device) {
   const Bytes total = planned.device_bytes();
   Block block(device.reserve(total), ReleaseBlock{&device});
+  Pinned pinned(device.reserve_pinned(own[staging]), ReleasePinned{&device});
   std::span<std::byte> rest(block.get(), total);
   const auto make = [&](std::size_t i) {
-    if (i == staging) return Region::reserved(all_regions[i], own[i]);
+    if (i == staging) return Region::within(all_regions[i], {pinned.get(), own[i]});
     Region region = Region::within(all_regions[i], rest.first(own[i]), &device);
     rest = rest.subspan(own[i]);
     return region;
   };
   Arena arena(Mode::run, {make(0), make(1), make(2), make(3), make(4), make(5)}, &device);
   arena.block_ = std::move(block);
+  arena.pinned_ = std::move(pinned);
   arena.begin(planned, rest);
   return arena;
 }
@@ -72,7 +74,7 @@ void Arena::lay_out(Stretch stretch) {
   for (std::size_t i = 0; i < n_regions; ++i) {
     if (used_.lasting[i] && i != staging) continue;
     if (mode_ == Mode::plan || used_.lasting[i]) {
-      regions_[i].release_to(0);
+      regions_[i].release_to(regions_[i].kept());
       continue;
     }
     regions_[i] = Region::within(all_regions[i], rest.first(sizes[i]), device_);

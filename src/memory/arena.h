@@ -23,13 +23,17 @@ struct ReleaseBlock {
   DeviceMemory* device = nullptr;
   void operator()(std::byte* block) const noexcept { device->release(block); }
 };
+struct ReleasePinned {
+  DeviceMemory* device = nullptr;
+  void operator()(std::byte* block) const noexcept { device->release_pinned(block); }
+};
 
 class Arena {
  public:
   /// Counts what the same code would take.
   static Arena planning(RegionSet lasting = lasting_by_default(), DeviceMemory* device = nullptr);
   /// Reserves what was counted, once. Throws Error{memory} when the system refuses. With a device, which
-  /// outlives the arena, all regions but staging are one block of its memory.
+  /// outlives the arena, all regions but staging are one block of its memory, and staging is pinned.
   static Arena laid_out(const Occupancy& planned, DeviceMemory* device = nullptr);
   /// Regions of these sizes in all phases.
   static Arena reserved(const RegionSizes& sizes);
@@ -41,7 +45,7 @@ class Arena {
   const Region& region(RegionId id) const { return regions_[static_cast<std::size_t>(id)]; }
 
   /// Begins a phase; the first is load. True where regions that do not last begin anew: what was taken from
-  /// them before is gone.
+  /// them before is gone, but for what staging keeps on a device (Region::keep).
   bool enter(Phase phase);
 
   /// High-water marks by phase.
@@ -68,6 +72,7 @@ class Arena {
 
  private:
   using Block = std::unique_ptr<std::byte, ReleaseBlock>;
+  using Pinned = std::unique_ptr<std::byte, ReleasePinned>;
 
   Arena(Mode mode, std::array<Region, n_regions> regions, DeviceMemory* device)
       : mode_(mode), device_(device), regions_(std::move(regions)) {}
@@ -82,6 +87,7 @@ class Arena {
   Mode mode_;
   DeviceMemory* device_;
   Block block_;              // with a device: all regions but staging
+  Pinned pinned_;            // with a device: staging
   Reservation reservation_;  // without one: what regions share that do not last
   std::array<Region, n_regions> regions_;
   Phase phase_ = Phase::load;

@@ -56,6 +56,9 @@ class Region {
 
   /// Releases everything taken since used() was `mark`.
   void release_to(Bytes mark);
+  /// What is taken now stays taken when the region begins anew.
+  void keep() { kept_ = used_; }
+  Bytes kept() const { return kept_; }
   /// The high-water mark begins anew at what is used now.
   void restart_high_water() { high_water_ = used_; }
 
@@ -74,6 +77,7 @@ class Region {
   Mode mode_;
   Bytes capacity_ = 0;
   Bytes used_ = 0;
+  Bytes kept_ = 0;
   Bytes high_water_ = 0;
   Reservation owned_;  // empty where the memory is somebody else's
   std::byte* base_ = nullptr;

@@ -8,31 +8,44 @@ namespace galago::runtime {
 using memory::Region;
 using memory::RegionId;
 
-LayerStream::Slot::Slot(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
-                        Region place, Region& staging)
-    : weights(std::move(place)), loader(checkpoint, configuration, {weights, staging}) {}
+namespace {
+
+/// A part of a region, as a region of its own.
+Region part_of(Region& region, Bytes bytes) {
+  std::byte* const memory = region.take(bytes);
+  return memory == nullptr ? Region::planning(region.id(), region.device())
+                           : Region::within(region.id(), {memory, bytes}, region.device());
+}
+
+}  // namespace
 
 LayerStream::LayerStream(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
-                         const model::DecoderShape& shape, Region& weights,
+                         const model::DecoderShape& shape, memory::Arena& arena,
                          std::vector<model::DecoderLayer>& layers)
     : shape_(shape), layers_(layers), first_(layers.size()) {
-  Region counted = Region::planning(RegionId::weights);
+  Region counted = Region::planning(RegionId::weights, arena.device());
   Region counted_staging = Region::planning(RegionId::staging);
   WeightLoader counter(checkpoint, configuration, {counted, counted_staging});
   for (auto i = static_cast<std::int64_t>(first_); i < shape.n_layers; ++i) {
     counted.release_to(0);
     layers_.push_back(model::load_decoder_layer(shape, i, counter));
   }
-  const auto place = [&](Bytes bytes) {
-    std::byte* const memory = weights.take(bytes);
-    return memory == nullptr ? Region::planning(RegionId::weights)
-                             : Region::within(RegionId::weights, {memory, bytes});
-  };
-  staging_.emplace(place(counted_staging.high_water()));
-  for (std::optional<Slot>& slot : slots_) {
-    slot.emplace(checkpoint, configuration, place(counted.high_water()), *staging_);
-  }
+  Region& weights = arena.region(RegionId::weights);
+  // Without a device staging is for each phase anew; there a reader needs some of its own.
+  Region& host = arena.device() == nullptr ? weights : arena.region(RegionId::staging);
+  staging_.emplace(part_of(host, counted_staging.high_water()));
+  if (arena.device() != nullptr) host.keep();
+  for (std::optional<Slot>& slot : slots_) slot.emplace(make_slot(weights, counted.high_water()));
+  loader_.emplace(checkpoint, configuration, WeightLoader::Destination{slots_[0]->weights, *staging_});
   if (weights.mode() == memory::Mode::run) reader_ = std::thread([this] { read_on(); });
+}
+
+LayerStream::Slot LayerStream::make_slot(Region& from, Bytes bytes) const {
+  Slot slot{part_of(from, bytes), nothing, {}, nullptr, nullptr};
+  if (from.mode() == memory::Mode::plan || from.device() == nullptr) return slot;
+  slot.free = from.device()->make_mark();
+  slot.arrived = from.device()->make_mark();
+  return slot;
 }
 
 LayerStream::~LayerStream() {
@@ -46,7 +59,10 @@ LayerStream::~LayerStream() {
 
 void LayerStream::read(std::size_t index, Slot& slot) {
   slot.weights.release_to(0);
-  slot.layer = model::load_decoder_layer(shape_, static_cast<std::int64_t>(index), slot.loader);
+  loader_->turn_to(slot.weights);
+  if (slot.free) slot.free->hold_copies();
+  slot.layer = model::load_decoder_layer(shape_, static_cast<std::int64_t>(index), *loader_);
+  if (slot.arrived) slot.arrived->set_after_copies();
 }
 
 void LayerStream::read_on() {
@@ -76,7 +92,9 @@ void LayerStream::read_on() {
 }
 
 void LayerStream::ask_for(std::size_t index) {
-  if (slot_of(index).holds == index) return;
+  Slot& slot = slot_of(index);
+  if (slot.holds == index) return;
+  if (slot.free) slot.free->set_after_work();
   wanted_ = index;
   changed_.notify_all();
 }
@@ -91,10 +109,13 @@ void LayerStream::require(std::size_t index) {
     changed_.wait(lock, is_idle);
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-  layers_[index] = slot_of(index).layer;
-  // The slot of the layer that was computed before is free now. After the last layer comes the first again.
+  Slot& slot = slot_of(index);
+  layers_[index] = slot.layer;
+  if (slot.arrived) slot.arrived->hold_work();
+  // The work of the layer before has all been handed in: its slot is free after that. After the last layer
+  // comes the first again.
   const std::size_t next = index + 1 < layers_.size() ? index + 1 : first_;
-  if (&slot_of(next) != &slot_of(index)) ask_for(next);
+  if (&slot_of(next) != &slot) ask_for(next);
 }
 
 }  // namespace galago::runtime

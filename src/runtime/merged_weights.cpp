@@ -57,14 +57,14 @@ void add_product(const Factors& factors, std::int64_t index, std::span<float> ro
 
 }  // namespace
 
-void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightFormat& format, std::byte* to) {
+void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightFormat& format, WeightSink* to) {
   const checkpoint::TensorSource& source = find(matrix);
   const std::int64_t n_rows = matrix.shape[0];
   const std::int64_t cols = matrix.shape[1];
   const memory::Scope scope(staging_);
   const auto staged = [&](const model::NamedShape& factor) {
     auto* values = staging_.array<float>(factor.shape.elements());
-    read(find(factor), DType::f32, reinterpret_cast<std::byte*>(values));
+    read_floats(find(factor), values);
     return values;
   };
   std::vector<Factors> all;
@@ -78,11 +78,12 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
   ThreadPool mergers(to == nullptr ? 1 : merging_threads_);
   for (std::int64_t first = 0; first < n_rows; first += batch) {
     const std::int64_t count = std::min(batch, n_rows - first);
-    read(rows_of(source, first, count), DType::f32, reinterpret_cast<std::byte*>(wide));
+    read_floats(rows_of(source, first, count), wide);
     if (to == nullptr) continue;
+    std::byte* const places = to->next(static_cast<Bytes>(count) * row_bytes);
     mergers.parallel_for(count, [&](std::int64_t i, int /*thread*/) {
       const std::span<float> row(wide + i * cols, static_cast<std::size_t>(cols));
-      const std::span<std::byte> place(to + static_cast<Bytes>(first + i) * row_bytes, row_bytes);
+      const std::span<std::byte> place(places + static_cast<Bytes>(i) * row_bytes, row_bytes);
       for (const Factors& factors : all) add_product(factors, first + i, row);
       if (format.is_grouped()) {
         round_row(source, format.grouped(), row, place);

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "backend/op_costs.h"
-#include "base/fail.h"
 #include "runtime/weight_loader.h"
 
 namespace galago::runtime {
@@ -42,15 +41,12 @@ Stage::Stage(const checkpoint::Checkpoint& checkpoint, const model::Description&
 
 void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers) {
   const model::DecoderShape& shape = network_.description.decoder;
-  WeightLoader loader(checkpoint, configuration_, arena_);
-  network_.decoder = model::load_decoder(shape, layers, loader, configuration_.streamed_layers);
-  if (configuration_.streamed_layers == 0) return;
-  if (arena_.device() != nullptr) {
-    fail(ErrorCode::usage,
-         "layers are streamed on the CPU only; leave --stream-layers out or choose --device cpu");
+  {
+    WeightLoader loader(checkpoint, configuration_, arena_);
+    network_.decoder = model::load_decoder(shape, layers, loader, configuration_.streamed_layers);
   }
-  stream_.emplace(checkpoint, configuration_, shape, arena_.region(RegionId::weights),
-                  network_.decoder.layers);
+  if (configuration_.streamed_layers == 0) return;
+  stream_.emplace(checkpoint, configuration_, shape, arena_, network_.decoder.layers);
 }
 
 void Stage::take_pages() {

@@ -86,10 +86,11 @@ WeightLoader::WeightLoader(const checkpoint::Checkpoint& checkpoint, const Confi
                            const Destination& destination)
     : checkpoint_(checkpoint),
       configuration_(configuration),
-      to_(destination.weights),
+      to_(&destination.weights),
       staging_(destination.staging),
       merging_threads_(destination.merging_threads) {
-  if (to_.mode() == memory::Mode::plan) return;
+  if (to_->device() != nullptr) delivery_.emplace(*to_->device(), staging_);
+  if (to_->mode() == memory::Mode::plan) return;
   for (const MappedFile& file : checkpoint.files) files_.emplace_back(file.path());
 }
 
@@ -126,39 +127,43 @@ Weight WeightLoader::vector(std::span<const model::NamedShape> tensors) {
   return place(tensors, DType::f32);
 }
 
+template <class Write>
+void WeightLoader::write(std::byte* place, Write&& write) {
+  if (place == nullptr) return write(static_cast<WeightSink*>(nullptr));
+  if (!delivery_) {
+    InPlace in_place(place);
+    return write(static_cast<WeightSink*>(&in_place));
+  }
+  delivery_->turn_to(place);
+  write(static_cast<WeightSink*>(&*delivery_));
+  delivery_->copy();
+}
+
 Weight WeightLoader::constant(std::span<const float> values) {
   Weight weight{nullptr, DType::f32, {static_cast<std::int64_t>(values.size())}};
-  std::byte* to = to_.take(weight.bytes());
-  weight.data = to;
-  if (to == nullptr) return weight;
-  if (to_.device() != nullptr) {
-    to_.device()->upload(to, std::as_bytes(values));
-  } else {
-    std::memcpy(to, values.data(), values.size_bytes());
-  }
+  std::byte* const place = to_->take(weight.bytes());
+  weight.data = place;
+  write(place, [&](WeightSink* to) {
+    if (to != nullptr) to->put(std::as_bytes(values));
+  });
   return weight;
-}
-
-std::byte* WeightLoader::assembly_for(std::byte* place, Bytes bytes) {
-  return to_.device() == nullptr ? place : staging_.take(bytes);
-}
-
-void WeightLoader::deliver(std::byte* place, std::span<const std::byte> assembled) {
-  if (to_.device() != nullptr && place != nullptr) to_.device()->upload(place, assembled);
 }
 
 Weight WeightLoader::derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) {
   Weight weight{nullptr, DType::f32, shape};
-  std::byte* const place = to_.take(weight.bytes());
+  std::byte* const place = to_->take(weight.bytes());
   weight.data = place;
   const memory::Scope scope(staging_);
-  auto* const to = reinterpret_cast<float*>(assembly_for(place, weight.bytes()));
-  auto* from = staging_.array<float>(tensor.shape.elements());
-  read(find(tensor), DType::f32, reinterpret_cast<std::byte*>(from));
-  if (to == nullptr) return weight;
-  make({from, static_cast<std::size_t>(tensor.shape.elements())},
-       {to, static_cast<std::size_t>(shape.elements())});
-  deliver(place, {reinterpret_cast<const std::byte*>(to), weight.bytes()});
+  float* const made = delivery_ ? staging_.array<float>(shape.elements()) : nullptr;
+  auto* const from = staging_.array<float>(tensor.shape.elements());
+  read_floats(find(tensor), from);
+  write(place, [&](WeightSink* to) {
+    if (to == nullptr) return;
+    auto* const at = made != nullptr ? made : reinterpret_cast<float*>(to->next(weight.bytes()));
+    const std::span<float> values(at, static_cast<std::size_t>(shape.elements()));
+    make({from, static_cast<std::size_t>(tensor.shape.elements())}, values);
+    if (made != nullptr) to->put(std::as_bytes(values));
+  });
   return weight;
 }
 
@@ -169,20 +174,15 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const Wei
   Weight weight{nullptr, format, {rows}};
   for (std::size_t i = 1; i < first.rank(); ++i) weight.shape.append(first[i]);
 
-  std::byte* const place = to_.take(weight.bytes());
+  std::byte* const place = to_->take(weight.bytes());
   weight.data = place;
-  const memory::Scope scope(staging_);
-  std::byte* const assembled = assembly_for(place, weight.bytes());
-  std::byte* to = assembled;
-  for (const model::NamedShape& tensor : tensors) {
-    read(tensor, format, to);
-    if (to != nullptr) to += static_cast<Bytes>(tensor.shape[0]) * format.row_bytes(weight.cols());
-  }
-  deliver(place, {assembled, weight.bytes()});
+  write(place, [&](WeightSink* to) {
+    for (const model::NamedShape& tensor : tensors) read(tensor, format, to);
+  });
   return weight;
 }
 
-void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& format, std::byte* to) {
+void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& format, WeightSink* to) {
   if (checkpoint_.merges.contains(tensor.name)) {
     read_merged(tensor, format, to);
   } else {
@@ -190,7 +190,7 @@ void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& for
   }
 }
 
-void WeightLoader::read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to) {
+void WeightLoader::read(const checkpoint::TensorSource& source, const WeightFormat& format, WeightSink* to) {
   if (source.packing) {
     read_packed(source, format, to);
   } else if (source.entry.block && format.is_grouped() && holds(format.grouped(), *source.entry.block)) {
@@ -202,7 +202,12 @@ void WeightLoader::read(const checkpoint::TensorSource& source, const WeightForm
   }
 }
 
-void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to) {
+void WeightLoader::read_floats(const checkpoint::TensorSource& source, float* to) {
+  InPlace in_place(to);
+  read(source, DType::f32, to == nullptr ? nullptr : &in_place);
+}
+
+void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtype, WeightSink* to) {
   const std::int64_t n = source.shape.elements();
   // The same bytes are staged whatever the rows, so the plan needs no look at them.
   const memory::Scope scope(staging_);
@@ -215,7 +220,7 @@ void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtyp
   }
   if (to == nullptr) return;
   if (source.rows.empty()) {
-    read_elements(source, {0, n}, dtype, staging, to);
+    read_elements(source, {0, n}, dtype, staging, *to);
     return;
   }
   const std::int64_t cols = n / source.shape[0];
@@ -223,8 +228,7 @@ void WeightLoader::read_plain(const checkpoint::TensorSource& source, DType dtyp
     // A run of neighbours is read at once, others row by row.
     const std::int64_t at_once = run.step == 1 ? run.count : 1;
     for (std::int64_t i = 0; i < run.count; i += at_once) {
-      read_elements(source, {(run.first + i * run.step) * cols, at_once * cols}, dtype, staging, to);
-      to += static_cast<Bytes>(at_once * cols) * size_of(dtype);
+      read_elements(source, {(run.first + i * run.step) * cols, at_once * cols}, dtype, staging, *to);
     }
   }
 }
@@ -237,7 +241,7 @@ void WeightLoader::round_row(const checkpoint::TensorSource& source, const Group
 }
 
 void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Grouped& format,
-                                std::byte* to) {
+                                WeightSink* to) {
   const std::int64_t cols = source.shape.elements() / source.shape[0];
   const Bytes row_bytes = WeightFormat(format).row_bytes(cols);
   const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, source.shape[0]);
@@ -250,13 +254,15 @@ void WeightLoader::read_rounded(const checkpoint::TensorSource& source, const Gr
     const std::span<std::byte> part(stored, source.entry.bytes_of(count * cols));
     read_stored(source, first * cols, part);
     widen(source.entry, part, {wide, static_cast<std::size_t>(count * cols)});
-    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
-      round_row(source, format, {wide + i * cols, static_cast<std::size_t>(cols)}, {to, row_bytes});
+    for (std::int64_t i = 0; i < count; ++i) {
+      round_row(source, format, {wide + i * cols, static_cast<std::size_t>(cols)},
+                {to->next(row_bytes), row_bytes});
     }
   });
 }
 
-void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to) {
+void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Grouped& format,
+                               WeightSink* to) {
   const BlockType type = *source.entry.block;
   const Grouped stored_format = groups_of(type);
   const std::int64_t cols = source.shape[1];
@@ -270,20 +276,21 @@ void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Gro
   if (to == nullptr) return;
   for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
     read_stored(source, first * cols, {stored, static_cast<std::size_t>(count * stored_bytes)});
-    for (std::int64_t i = 0; i < count; ++i, to += row_bytes) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::span<std::byte> record_place(to->next(row_bytes), row_bytes);
       const std::span<const std::byte> row(stored + i * stored_bytes, static_cast<std::size_t>(stored_bytes));
       if (format == stored_format) {
-        group_blocks(type, row, cols, {to, row_bytes});
+        group_blocks(type, row, cols, record_place);
       } else {
         group_blocks(type, row, cols, {record, record_bytes});
-        convert_row(stored_format, {record, record_bytes}, format, cols, {to, row_bytes});
+        convert_row(stored_format, {record, record_bytes}, format, cols, record_place);
       }
     }
   });
 }
 
 void WeightLoader::read_packed(const checkpoint::TensorSource& source, const WeightFormat& format,
-                               std::byte* to) {
+                               WeightSink* to) {
   const checkpoint::Packing& packing = *source.packing;
   const std::int64_t cols = source.shape.elements() / source.shape[0];
   const memory::Scope scope(staging_);
@@ -304,20 +311,20 @@ void WeightLoader::read_packed(const checkpoint::TensorSource& source, const Wei
   const bool exact = packing.format.is_grouped() && format.is_grouped() &&
                      join(packing.format.grouped(), format.grouped()) == format.grouped();
   for_rows(source, 1, [&](std::int64_t index, std::int64_t) {
+    const std::span<std::byte> place(to->next(row_bytes), row_bytes);
     if (format == packing.format && format.is_grouped()) {
-      unpack_record(packing, parts, index, cols, {to, row_bytes});
+      unpack_record(packing, parts, index, cols, place);
     } else if (exact) {
       unpack_record(packing, parts, index, cols, {record, stored_bytes});
-      convert_row(packing.format.grouped(), {record, stored_bytes}, format.grouped(), cols, {to, row_bytes});
+      convert_row(packing.format.grouped(), {record, stored_bytes}, format.grouped(), cols, place);
     } else {
       unpack_values(packing, parts, index, row);
       if (format.is_grouped()) {
-        round_row(source, format.grouped(), row, {to, row_bytes});
+        round_row(source, format.grouped(), row, place);
       } else {
-        from_f32(format.dtype(), row, {to, row_bytes});
+        from_f32(format.dtype(), row, place);
       }
     }
-    to += row_bytes;
   });
 }
 
@@ -333,19 +340,24 @@ void WeightLoader::read_stored(const checkpoint::TensorSource& source, std::int6
 }
 
 void WeightLoader::read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
-                                 const Staging& staging, std::byte* to) {
+                                 const Staging& staging, WeightSink& to) {
   const checkpoint::TensorEntry& entry = source.entry;
-  if (staging.stored == nullptr) {
-    read_stored(source, elements.first, {to, entry.bytes_of(elements.count)});
-    return;
-  }
-  for (std::int64_t done = 0; done < elements.count; done += staging.elements) {
-    const std::int64_t count = std::min(staging.elements, elements.count - done);
+  const bool as_stored = staging.stored == nullptr;
+  const auto most = static_cast<std::int64_t>(std::min<Bytes>(to.most() / size_of(dtype), 1ULL << 62));
+  const std::int64_t at_once = as_stored ? most : std::min(most, staging.elements);
+  for (std::int64_t done = 0; done < elements.count; done += at_once) {
+    const std::int64_t count = std::min(at_once, elements.count - done);
+    const Bytes bytes = static_cast<Bytes>(count) * size_of(dtype);
+    const std::span<std::byte> place(to.next(bytes), bytes);
+    if (as_stored) {
+      read_stored(source, elements.first + done, place);
+      continue;
+    }
     const std::span<std::byte> part(staging.stored, entry.bytes_of(count));
     const std::span<float> wide(staging.wide, static_cast<std::size_t>(count));
     read_stored(source, elements.first + done, part);
     widen(entry, part, wide);
-    from_f32(dtype, wide, {to + static_cast<Bytes>(done) * size_of(dtype), wide.size() * size_of(dtype)});
+    from_f32(dtype, wide, place);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "memory/arena.h"
 #include "model/weights.h"
 #include "runtime/configuration.h"
+#include "runtime/weight_sink.h"
 
 namespace galago::runtime {
 
@@ -24,12 +25,16 @@ class WeightLoader : public model::WeightSource {
     int merging_threads = 1;  ///< that add adapters to matrices
   };
 
-  /// In plan mode places are counted and no weight is read. All arguments outlive the loader.
+  /// In plan mode places are counted and no weight is read. All arguments outlive the loader. On a device
+  /// weights are in their place when the copies beside its work are done, which the loader's end waits for.
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                const Destination& destination);
   /// Into the arena's weights, by way of its staging, before there is other work for the cores.
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
                memory::Arena& arena);
+
+  /// Weights that follow come to stay there, on the same device.
+  void turn_to(memory::Region& weights) { to_ = &weights; }
 
   Weight matrix(model::Part part, std::span<const model::NamedShape> tensors) override;
   Weight vector(std::span<const model::NamedShape> tensors) override;
@@ -54,37 +59,39 @@ class WeightLoader : public model::WeightSource {
   /// any type, large enough that reading is sequential, small beside any model.
   static constexpr std::int64_t staged_elements = 256 * 1024;
 
-  /// Where the host puts a weight's bytes together: in their place, or, where that is a device's, in staging.
-  std::byte* assembly_for(std::byte* place, Bytes bytes);
-  /// Brings the bytes to their place if that is a device's.
-  void deliver(std::byte* place, std::span<const std::byte> assembled);
+  /// Calls write(sink) with a sink for `place`, null in plan mode.
+  template <class Write>
+  void write(std::byte* place, Write&& write);
   /// Brings all rows of a tensor to `to` (null in plan mode) in `format`, what is merged into it included.
-  void read(const model::NamedShape& tensor, const WeightFormat& format, std::byte* to);
+  void read(const model::NamedShape& tensor, const WeightFormat& format, WeightSink* to);
   /// Adds the products of adapters to a matrix, several rows at a time, before it is rounded.
-  void read_merged(const model::NamedShape& matrix, const WeightFormat& format, std::byte* to);
+  void read_merged(const model::NamedShape& matrix, const WeightFormat& format, WeightSink* to);
   /// The tensor as it is stored.
-  void read(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
-  void read_plain(const checkpoint::TensorSource& source, DType dtype, std::byte* to);
+  void read(const checkpoint::TensorSource& source, const WeightFormat& format, WeightSink* to);
+  /// All of a tensor in FP32 to memory of the host, null in plan mode.
+  void read_floats(const checkpoint::TensorSource& source, float* to);
+  void read_plain(const checkpoint::TensorSource& source, DType dtype, WeightSink* to);
   /// Plain numbers to groups, several rows at a time.
-  void read_rounded(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to);
+  void read_rounded(const checkpoint::TensorSource& source, const Grouped& format, WeightSink* to);
   /// A GGUF matrix to groups that hold its blocks exactly, several rows at a time.
-  void read_blocks(const checkpoint::TensorSource& source, const Grouped& format, std::byte* to);
+  void read_blocks(const checkpoint::TensorSource& source, const Grouped& format, WeightSink* to);
   /// A packed matrix to any format. Its parts are staged whole: most packings store columns.
-  void read_packed(const checkpoint::TensorSource& source, const WeightFormat& format, std::byte* to);
+  void read_packed(const checkpoint::TensorSource& source, const WeightFormat& format, WeightSink* to);
   void round_row(const checkpoint::TensorSource& source, const Grouped& format, std::span<const float> row,
                  std::span<std::byte> to) const;
   /// Brings neighbouring elements of the stored tensor to `to`.
   void read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
-                     const Staging& staging, std::byte* to);
+                     const Staging& staging, WeightSink& to);
   /// Elements from `first` on as they are stored; those of a known shape are invented.
   void read_stored(const checkpoint::TensorSource& source, std::int64_t first, std::span<std::byte> to) const;
 
   const checkpoint::Checkpoint& checkpoint_;
   const Configuration& configuration_;
-  memory::Region& to_;
+  memory::Region* to_;
   memory::Region& staging_;
   int merging_threads_;
-  std::vector<FileReader> files_;  // as in the checkpoint; empty in plan mode
+  std::vector<FileReader> files_;     // as in the checkpoint; empty in plan mode
+  std::optional<Delivery> delivery_;  // to a device
 };
 
 /// What a tensor becomes in memory: `chosen`, or what is stored. Stored groups of as few bits stay, and only

@@ -1,13 +1,16 @@
 // Whatever the configuration: every region's high-water mark is the planned size, to the byte.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "runtime/attention_window.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
@@ -17,8 +20,6 @@
 
 namespace galago::runtime {
 namespace {
-
-constexpr int n_configurations = 300;
 
 const std::vector<const char*> folders = {
     "llava-1.5",       "llava-1.6-vicuna", "llava-1.6-mistral", "internvl2-internlm2", "internvl2-qwen2",
@@ -107,20 +108,20 @@ void run_request(Executor& executor) {
   EXPECT_TRUE(std::isfinite(logits.row(configuration.batch - 1)[0]));
 }
 
-TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
+/// `n` random configurations of the goldens, each on one of the backends.
+void expect_plans_are_used(int n, std::span<backend::Backend* const> backends) {
   std::vector<Blueprint> models;
   for (const char* folder : folders) {
     models.push_back(
         draw_blueprint(checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / folder)));
   }
-  const auto exact = backend::make_cpu_backend(2);
-  const auto rounding = backend::make_cpu_backend(2, backend::Products::rounded);
   Choice choose(20261121);
-  for (int i = 0; i < n_configurations && !::testing::Test::HasFailure(); ++i) {
+  for (int i = 0; i < n && !::testing::Test::HasFailure(); ++i) {
     Blueprint& model = models[static_cast<std::size_t>(choose.number(0, std::ssize(models) - 1))];
     const EngineOptions options = random_options(choose, model.description);
     SCOPED_TRACE(model.checkpoint.directory.string() + ": " + describe(options));
-    backend::Backend& backend = choose.yes() ? *exact : *rounding;
+    backend::Backend& backend =
+        *backends[static_cast<std::size_t>(choose.number(0, std::ssize(backends) - 1))];
     const std::optional<vision::ImageProcessing> unlimited = model.image;
     const model::DecoderShape all_seeing = model.description.decoder;
     limit_tiles(options, model);
@@ -138,6 +139,20 @@ TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
     model.description.decoder = all_seeing;
   }
 }
+
+TEST(RandomConfigurations, UseEveryRegionAsPlanned) {
+  const auto exact = backend::make_cpu_backend(2);
+  const auto rounding = backend::make_cpu_backend(2, backend::Products::rounded);
+  expect_plans_are_used(300, std::array{exact.get(), rounding.get()});
+}
+
+#if defined(GALAGO_WITH_EMULATED_CUDA)
+TEST(RandomConfigurations, UseEveryRegionAsPlannedOnADevice) {
+  const auto exact = backend::emulated::make_backend(0, backend::CudaProducts::fp32);
+  const auto rounding = backend::emulated::make_backend(0, backend::CudaProducts::tensor_cores);
+  expect_plans_are_used(24, std::array{exact.get(), rounding.get()});
+}
+#endif
 
 }  // namespace
 }  // namespace galago::runtime

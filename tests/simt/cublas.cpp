@@ -96,6 +96,7 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
 }
 
 cublasStatus_t cublasSetWorkspace(cublasHandle_t /*handle*/, void* workspace, std::size_t bytes) {
+  const std::lock_guard lock(device_mutex());
   const Extent extent = extent_of(workspace);
   const auto at = reinterpret_cast<std::uintptr_t>(workspace);
   return at % 256 == 0 && at >= extent.begin && bytes <= extent.end - at ? CUBLAS_STATUS_SUCCESS
@@ -117,6 +118,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
   const Operand right{b, b_type, b_rows, op_b == CUBLAS_OP_N ? n : k, ldb};
   const float scale = *static_cast<const float*>(alpha);
   const float keep = *static_cast<const float*>(beta);
+  handle->stream->has_kernels = true;
   const cudaError_t queued = enqueue(handle->stream, [=] {
     check_operand(left, "A");
     check_operand(right, "B");

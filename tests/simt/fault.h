@@ -50,4 +50,12 @@ enum class Checks {
 };
 void set_checks(Checks checks);
 
+/// Which of the orders that streams and events leave open is taken. Where a wait is missing, results are
+/// wrong in one of them.
+enum class StreamOrder {
+  late,          ///< all work as late as it may be: when somebody waits for it
+  copies_early,  ///< streams in which no kernel was queued run their work at once
+};
+void set_stream_order(StreamOrder order);
+
 }  // namespace galago::simt

@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -32,6 +34,12 @@ Memory& memory(int device) {
 }
 
 thread_local int current = 0;
+
+/// The host's that all devices copy from: begin -> bytes.
+std::map<std::uintptr_t, std::size_t>& pinned_blocks() {
+  static std::map<std::uintptr_t, std::size_t> blocks;
+  return blocks;
+}
 
 }  // namespace
 
@@ -83,6 +91,24 @@ bool free_device(void* address) {
     return true;
   }
   return false;
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  void* const base = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (base != nullptr) pinned_blocks()[reinterpret_cast<std::uintptr_t>(base)] = bytes;
+  return base;
+}
+
+bool free_pinned(void* address) {
+  if (pinned_blocks().erase(reinterpret_cast<std::uintptr_t>(address)) == 0) return false;
+  std::free(address);
+  return true;
+}
+
+bool is_pinned(const void* address) {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  auto found = pinned_blocks().upper_bound(at);
+  return found != pinned_blocks().begin() && at - std::prev(found)->first < std::prev(found)->second;
 }
 
 void count_library_bytes(std::ptrdiff_t bytes, int device) {

@@ -25,6 +25,11 @@ Extent extent_of(const void* address);
 void* allocate_device(std::size_t bytes);
 /// False for an address that allocate_device() did not give.
 bool free_device(void* address);
+/// Memory of the host that copies read and write at their turn.
+void* allocate_pinned(std::size_t bytes);
+bool free_pinned(void* address);
+bool is_pinned(const void* address);
+
 /// Counts bytes that libraries take of a device as in use, or, less than 0, as given back.
 void count_library_bytes(std::ptrdiff_t bytes, int device);
 

@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -21,7 +19,7 @@ namespace {
 struct Device {
   std::optional<Fault> fault;
   std::string fault_text;
-  std::set<const void*> pinned;
+  StreamOrder order = StreamOrder::late;
   cudaError_t last = cudaSuccess;
 };
 
@@ -41,6 +39,8 @@ class RunOn {
  private:
   int before_;
 };
+
+using Lock = std::lock_guard<std::recursive_mutex>;
 
 cudaError_t status() {
   return device().fault ? cudaErrorIllegalAddress : cudaSuccess;
@@ -77,6 +77,11 @@ void check_device_range(const char* call, const void* address, std::size_t bytes
 
 }  // namespace
 
+std::recursive_mutex& device_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
 void fail_call(const char* call, std::string what) {
   throw KernelFault{{Mistake::outside_allocation, call, {0, 0, 0}, {0, 0, 0}, std::move(what)}};
 }
@@ -94,10 +99,19 @@ void set_checks(Checks checks) {
   shared_memory().set_race_checks(checks == Checks::and_races);
 }
 
+void set_stream_order(StreamOrder order) {
+  const Lock lock(device_mutex());
+  device().order = order;
+}
+
 cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+  const Lock lock(device_mutex());
   if (device().fault) return remember(status());
   if (stream == nullptr) return remember(cudaErrorInvalidValue);
   stream->queue.push_back({stream->next_ticket++, std::move(work)});
+  if (device().order == StreamOrder::copies_early && !stream->has_kernels) {
+    run_until(*stream, stream->next_ticket);
+  }
   return cudaSuccess;
 }
 
@@ -107,6 +121,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 
 cudaError_t cudaSetDevice(int index) {
+  const Lock lock(device_mutex());
   if (index < 0 || index >= n_devices) return remember(cudaErrorInvalidDevice);
   set_current_device(index);
   return status();
@@ -136,88 +151,98 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int /*i
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  const Lock lock(device_mutex());
   *free = free_device_memory(current_device());
   *total = device_memory(current_device());
   return status();
 }
 
 cudaError_t cudaMalloc(void** address, std::size_t bytes) {
+  const Lock lock(device_mutex());
   if (device().fault) return status();
   *address = allocate_device(bytes);
   return *address == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 
 cudaError_t cudaFree(void* address) {
+  const Lock lock(device_mutex());
   return address == nullptr || free_device(address) ? status() : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaMallocHost(void** address, std::size_t bytes) {
-  *address = std::malloc(bytes);
-  device().pinned.insert(*address);
-  return *address == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+  const Lock lock(device_mutex());
+  if (device().fault) return status();
+  *address = allocate_pinned(bytes);
+  return *address == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void* address) {
-  if (device().pinned.erase(address) == 0) return cudaErrorInvalidValue;
-  std::free(address);
-  return cudaSuccess;
+  const Lock lock(device_mutex());
+  return free_pinned(address) ? status() : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
+  const Lock lock(device_mutex());
   *stream = std::make_unique<Stream>().release();
   (*stream)->device = current_device();
   return status();
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Lock lock(device_mutex());
   cudaStreamSynchronize(stream);
   const std::unique_ptr<Stream> owned(stream);
   return status();
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const Lock lock(device_mutex());
   run_until(*stream, stream->next_ticket);
   return remember(status());
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  const Lock lock(device_mutex());
   Stream* const other = event->stream;
   if (other == nullptr) return status();
   return enqueue(stream, [other, ticket = event->ticket] { run_until(*other, ticket); });
 }
 
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
   *event = std::make_unique<Event>().release();
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  cudaEventSynchronize(event);
   const std::unique_ptr<Event> owned(event);
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Lock lock(device_mutex());
   event->stream = stream;
   event->ticket = stream->next_ticket;
-  return enqueue(stream, [event] { event->time = std::chrono::steady_clock::now(); });
+  return enqueue(stream, [time = event->time] { *time = std::chrono::steady_clock::now(); });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const Lock lock(device_mutex());
   if (event->stream != nullptr) run_until(*event->stream, event->ticket);
   return remember(status());
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
+  const Lock lock(device_mutex());
+  *milliseconds = std::chrono::duration<float, std::milli>(*end->time - *start->time).count();
   return status();
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  const Lock lock(device_mutex());
   // What comes from pageable memory was read when the call returns, what goes there is written at its turn.
   std::vector<std::byte> taken;
-  const bool pageable = kind == cudaMemcpyHostToDevice && device().pinned.count(from) == 0;
+  const bool pageable = kind == cudaMemcpyHostToDevice && !is_pinned(from);
   if (pageable)
     taken.assign(static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
   return enqueue(stream, [to, from, bytes, kind, pageable, data = std::move(taken)] {
@@ -235,6 +260,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 }
 
 cudaError_t cudaGetLastError() {
+  const Lock lock(device_mutex());
   return std::exchange(device().last, cudaSuccess);
 }
 
@@ -262,9 +288,11 @@ const char* cudaGetErrorString(cudaError_t error) {
 cudaError_t launch_kernel(cudaStream_t stream, const char* name, const Dim3& grid, unsigned threads,
                           std::size_t shared_bytes, void (*entry)(const void*), const void* params,
                           std::size_t params_bytes) {
+  const Lock lock(device_mutex());
   if (stream != nullptr && stream->device != current_device()) {
     return remember(cudaErrorInvalidResourceHandle);
   }
+  if (stream != nullptr) stream->has_kernels = true;
   const auto* bytes = static_cast<const std::byte*>(params);
   // Vectors of bytes from the heap are aligned for every type.
   return enqueue(stream, [=, copy = std::vector<std::byte>(bytes, bytes + params_bytes)] {

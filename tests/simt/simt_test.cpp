@@ -20,6 +20,7 @@ class Simt : public ::testing::Test {
   ~Simt() override {
     simt::take_device_fault();
     simt::set_checks(simt::Checks::usual);
+    simt::set_stream_order(simt::StreamOrder::late);
     cudaStreamDestroy(stream);
   }
 
@@ -251,7 +252,7 @@ TEST_F(Simt, EventsOrderStreams) {
   cudaStream_t other = nullptr;
   cudaEvent_t event = nullptr;
   cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
-  cudaEventCreate(&event);
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
   DeviceArray<float> array(std::vector<float>(32, 0), stream);
   launch<coordinates_kernel>(stream, "coordinates", Grid{1, 1, 1}, 32, 0, Array{array.data(), 0});
   cudaEventRecord(event, stream);
@@ -274,6 +275,86 @@ TEST_F(Simt, PageableMemoryIsReadByTheCallAndPinnedMemoryLater) {
   *static_cast<float*>(pinned) = 4;
   EXPECT_EQ(array.read(stream)[0], 4);
   cudaFreeHost(pinned);
+}
+
+__global__ void sum_kernel(const Array op) {
+  const Global<float> data(op.data);
+  if (threadIdx.x == 0) data[op.n] = data[0] + data[1];
+}
+
+/// What keeps a pipeline of two slots in order.
+struct Waits {
+  bool work_for_copy = true;  ///< a kernel for the values in its slot
+  bool copy_for_work = true;  ///< a copy for the kernel that read the slot before
+  bool host_for_copy = true;  ///< the host for the copy of the memory that it fills next
+};
+
+/// Values go by pairs from pinned memory to two slots on the device, where a kernel adds each pair.
+class Pipeline {
+ public:
+  explicit Pipeline(cudaStream_t work) : work_(work) {
+    cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking);
+    for (cudaEvent_t& event : arrived_) cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    for (cudaEvent_t& event : free_) cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    for (void*& block : pinned_) cudaMallocHost(&block, 2 * sizeof(float));
+  }
+  ~Pipeline() {
+    for (void* const block : pinned_) cudaFreeHost(block);
+    for (const cudaEvent_t event : arrived_) cudaEventDestroy(event);
+    for (const cudaEvent_t event : free_) cudaEventDestroy(event);
+    cudaStreamDestroy(copies_);
+  }
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  /// The sums of (0, 1), (1, 2), (2, 3), ...
+  std::vector<float> run(std::int64_t n, const Waits& waits) {
+    DeviceArray<float> device(std::vector<float>(static_cast<std::size_t>(4 + n), 0), work_);
+    cudaStreamSynchronize(work_);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto slot = static_cast<std::size_t>(i % 2);
+      if (waits.host_for_copy) cudaEventSynchronize(arrived_[slot]);
+      auto* const values = static_cast<float*>(pinned_[slot]);
+      values[0] = static_cast<float>(i);
+      values[1] = static_cast<float>(i + 1);
+      float* const at = device.data() + 2 * slot;
+      if (waits.copy_for_work) cudaStreamWaitEvent(copies_, free_[slot], 0);
+      cudaMemcpyAsync(at, values, 2 * sizeof(float), cudaMemcpyHostToDevice, copies_);
+      cudaEventRecord(arrived_[slot], copies_);
+      if (waits.work_for_copy) cudaStreamWaitEvent(work_, arrived_[slot], 0);
+      const std::int64_t result = 4 + i - 2 * static_cast<std::int64_t>(slot);
+      launch<sum_kernel>(work_, "sum", Grid{1, 1, 1}, 32, 0, Array{at, result});
+      cudaEventRecord(free_[slot], work_);
+    }
+    const std::vector<float> all = device.read(work_);
+    cudaStreamSynchronize(copies_);
+    return {all.begin() + 4, all.end()};
+  }
+
+ private:
+  cudaStream_t work_;
+  cudaStream_t copies_ = nullptr;
+  cudaEvent_t arrived_[2] = {};
+  cudaEvent_t free_[2] = {};
+  void* pinned_[2] = {};
+};
+
+TEST_F(Simt, TwoStreamsInOrderGiveTheSameInAllOrders) {
+  for (const simt::StreamOrder order : {simt::StreamOrder::late, simt::StreamOrder::copies_early}) {
+    simt::set_stream_order(order);
+    EXPECT_EQ(Pipeline(stream).run(6, {}), (std::vector<float>{1, 3, 5, 7, 9, 11}));
+  }
+}
+
+TEST_F(Simt, AMissingWaitBetweenStreamsIsFoundInOneOfTheOrders) {
+  const std::vector<float> right{1, 3, 5, 7, 9, 11};
+  const auto run = [&](simt::StreamOrder order, const Waits& waits) {
+    simt::set_stream_order(order);
+    return Pipeline(stream).run(6, waits);
+  };
+  EXPECT_NE(run(simt::StreamOrder::late, {.work_for_copy = false}), right);
+  EXPECT_NE(run(simt::StreamOrder::late, {.host_for_copy = false}), right);
+  EXPECT_NE(run(simt::StreamOrder::copies_early, {.copy_for_work = false}), right);
 }
 
 TEST_F(Simt, AFaultFailsAllLaterCallsAndSaysWhy) {

@@ -4,15 +4,22 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <memory>
+#include <mutex>
 
 #include "simt/runtime.h"
 
 namespace galago::simt {
 
+/// Held by every call, as the host's threads may share the device: one of them at a time does all that waits.
+std::recursive_mutex& device_mutex();
+
 struct Event {
   Stream* stream = nullptr;  // where it waits; null: it happened, or was never recorded
   std::uint64_t ticket = 0;  // of the recording
-  std::chrono::steady_clock::time_point time;
+  // Of the recording, which may come after the event's end.
+  std::shared_ptr<std::chrono::steady_clock::time_point> time =
+      std::make_shared<std::chrono::steady_clock::time_point>();
 };
 
 struct Stream {
@@ -23,6 +30,7 @@ struct Stream {
   };
   std::deque<Work> queue;
   std::uint64_t next_ticket = 1;
+  bool has_kernels = false;  // of those queued ever
 };
 
 /// Queues work. Fails without doing anything once the device has a fault.

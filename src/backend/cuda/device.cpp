@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/driver_account.h"
+#include "backend/cuda/mark.h"
 #include "base/fail.h"
 #include "kernels/cuda/kernels.h"
 
@@ -50,6 +53,7 @@ Device::Device(int index) : index_(index) {
          name(), major_, minor_, oldest_major, oldest_minor);
   }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+  check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "creating a stream for copies");
   check_kernels();
   blas_.emplace(stream_);
   const std::optional<Bytes> used = bytes_in_use(index);
@@ -77,6 +81,7 @@ memory::DeviceRoom Device::room() {
 
 Device::~Device() {
   blas_.reset();
+  if (copies_ != nullptr) cudaStreamDestroy(copies_);
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
@@ -103,14 +108,47 @@ std::byte* Device::reserve(Bytes bytes) {
 }
 
 void Device::release(std::byte* block) noexcept {
+  cudaStreamSynchronize(copies_);
   cudaStreamSynchronize(stream_);
   cudaFree(block);
+}
+
+std::byte* Device::reserve_pinned(Bytes bytes) {
+  if (bytes == 0) return nullptr;
+  void* block = nullptr;
+  const cudaError_t error = cudaMallocHost(&block, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // taken note of
+    fail(ErrorCode::memory,
+         "the system refused {} bytes of pinned memory for copies to {}; free memory or ask for less "
+         "(--memory, --context)",
+         bytes, name());
+  }
+  check(error, "reserving pinned memory");
+  pinned_.emplace_back(static_cast<std::byte*>(block), bytes);
+  return pinned_.back().data();
+}
+
+void Device::release_pinned(std::byte* block) noexcept {
+  if (block == nullptr) return;
+  cudaStreamSynchronize(stream_);
+  cudaStreamSynchronize(copies_);
+  cudaFreeHost(block);
+  pinned_.erase(std::find_if(pinned_.begin(), pinned_.end(),
+                             [&](std::span<std::byte> mine) { return mine.data() == block; }));
+}
+
+bool Device::is_pinned(const std::byte* address) const {
+  return std::any_of(pinned_.begin(), pinned_.end(), [&](std::span<const std::byte> mine) {
+    return address >= mine.data() && address < mine.data() + mine.size();
+  });
 }
 
 void Device::upload(std::byte* to, std::span<const std::byte> from) {
   if (from.empty()) return;
   check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream()),
         "copy to the device");
+  if (is_pinned(from.data())) finish();  // the device reads it at its turn; other memory was read by the call
 }
 
 void Device::download(std::span<std::byte> to, const std::byte* from) {
@@ -118,6 +156,19 @@ void Device::download(std::span<std::byte> to, const std::byte* from) {
   check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream()),
         "copy from the device");
   finish();
+}
+
+void Device::copy_beside(std::byte* to, std::span<const std::byte> from) {
+  cudaSetDevice(index_);  // another thread's; where it fails, so does the copy
+  const cudaError_t error = cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, copies_);
+  if (error == cudaSuccess) return;
+  fail(ErrorCode::internal,
+       "{} failed at copying weights: {}; the model can be loaded again with --device cpu", name(),
+       cudaGetErrorString(error));
+}
+
+std::unique_ptr<memory::Mark> Device::make_mark() {
+  return std::make_unique<EventMark>(stream(), copies_);
 }
 
 void Device::finish() {

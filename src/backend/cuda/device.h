@@ -1,9 +1,10 @@
-// A CUDA device as the backend holds it: its stream, its memory, cuBLAS, and errors in words.
+// A CUDA device as the backend holds it: its streams, its memory, cuBLAS, and errors in words.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backend/cuda/blas.h"
 #include "memory/device_memory.h"
@@ -20,8 +21,12 @@ class Device final : public memory::DeviceMemory {
   memory::DeviceRoom room() override;
   std::byte* reserve(Bytes bytes) override;
   void release(std::byte* block) noexcept override;
+  std::byte* reserve_pinned(Bytes bytes) override;
+  void release_pinned(std::byte* block) noexcept override;
   void upload(std::byte* to, std::span<const std::byte> from) override;
   void download(std::span<std::byte> to, const std::byte* from) override;
+  void copy_beside(std::byte* to, std::span<const std::byte> from) override;
+  std::unique_ptr<memory::Mark> make_mark() override;
 
   /// Waits for all work.
   void finish();
@@ -48,6 +53,7 @@ class Device final : public memory::DeviceMemory {
   int attribute(cudaDeviceAttr attribute);
   /// Throws Error{usage} where the kernels were not built for this device.
   void check_kernels();
+  bool is_pinned(const std::byte* address) const;
 
   int index_;
   int major_ = 0;
@@ -57,6 +63,8 @@ class Device final : public memory::DeviceMemory {
   std::string model_;
   std::string last_op_;  // the last one queued: a fault is found after it
   cudaStream_t stream_ = nullptr;
+  cudaStream_t copies_ = nullptr;             // beside the work
+  std::vector<std::span<std::byte>> pinned_;  // of the host's memory, ours
   std::optional<Blas> blas_;
 };
 
