@@ -116,7 +116,8 @@ class Engine {
 
   /// Answers a request.
   /// Throws Error{input} for a prompt that cannot be used or is longer than the context, Error{usage} for
-  /// sampling options out of range. The engine stays usable.
+  /// sampling options out of range. The engine stays usable. After a DeviceError it does not: another one, on
+  /// the CPU, may take its place.
   Completion generate(const Request& request, const OnText& on_text = {});
 
   /// Answers tasks, up to EngineOptions::batch at once as far as there are pages for them: those steps of

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 
@@ -99,9 +100,10 @@ std::unique_ptr<backend::Backend> open_cpu(const EngineOptions& options) {
                                                         : backend::Products::rounded);
 }
 
-bool has_cuda_device() {
+/// Without a driver nobody can have thought of a GPU, and it is no news that there is none.
+bool has_driver() {
 #if defined(GALAGO_WITH_CUDA)
-  return backend::cuda::device_count() > 0;
+  return backend::cuda::driver_version() > 0;
 #else
   return false;
 #endif
@@ -119,14 +121,23 @@ std::unique_ptr<backend::Backend> open_device(const DeviceName& device, const En
   return open_cpu(options);
 }
 
+/// Tests of `auto` let the emulated device stand for a real one with this.
+bool emulation_stands_in() {
+#if defined(GALAGO_WITH_EMULATED_CUDA)
+  return std::getenv("GALAGO_AUTO_IS_EMULATED") != nullptr;
+#else
+  return false;
+#endif
+}
+
+/// A GPU or, where none can be used, which is told, the CPU.
 std::unique_ptr<backend::Backend> open_best(const EngineOptions& options) {
-  // Where there is none, the plan's device says that it is the CPU.
-  if (has_cuda_device()) {
-    try {
-      return open_cuda(0, options);
-    } catch (const Error& error) {
-      spdlog::warn("{}; going on with the CPU", error.what());
-    }
+  const bool emulated = emulation_stands_in();
+  const auto level = emulated || has_driver() ? spdlog::level::warn : spdlog::level::info;
+  try {
+    return emulated ? open_emulated(0, options) : open_cuda(0, options);
+  } catch (const Error& error) {
+    spdlog::log(level, "{}; going on with the CPU", error.what());
   }
   return open_cpu(options);
 }

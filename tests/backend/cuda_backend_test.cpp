@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_backend.h"
@@ -121,6 +122,50 @@ TEST(CudaBackend, ProductsOfFewRowsAndManyEqualTheCpus) {
           ASSERT_NEAR(narrowed[i], expected[i], tolerance * (1 + std::abs(expected[i])))
               << "tensor cores, " << describe(format) << ", rows " << rows << ", element " << i;
         }
+      }
+    }
+  }
+}
+
+/// All that a weight may be stored in.
+std::vector<Grouped> grouped_formats() {
+  std::vector<Grouped> formats;
+  for (const std::uint8_t bits : {4, 8}) {
+    for (const std::int32_t group : {16, 32, 64, 128}) {
+      for (const DType scale : {DType::f16, DType::f32}) {
+        for (const GroupOffset offset : {GroupOffset::none, GroupOffset::minimum, GroupOffset::zero_point}) {
+          formats.push_back({bits, group, scale, offset, Codebook::none});
+        }
+        if (bits == 4) formats.push_back({bits, group, scale, GroupOffset::none, Codebook::nf4});
+      }
+    }
+  }
+  return formats;
+}
+
+TEST(CudaBackend, TakesWeightsInEveryFormatThereIs) {
+  const std::int64_t n = 10;
+  const std::int64_t k = 200;
+  const auto values = random_floats(static_cast<std::size_t>(n * k), 4);
+  Bench cpu(make_cpu_backend(1));
+  Bench cuda(emulated::make_backend(0, CudaProducts::tensor_cores));
+  for (const Grouped& format : grouped_formats()) {
+    const Weight w{nullptr, format, {n, k}};
+    std::vector<std::byte> bytes(w.bytes());
+    for (std::int64_t row = 0; row < n; ++row) {
+      const Bytes row_bytes = w.format.row_bytes(k);
+      ASSERT_TRUE(encode_row(format, {values.data() + row * k, static_cast<std::size_t>(k)},
+                             {bytes.data() + static_cast<Bytes>(row) * row_bytes, row_bytes}));
+    }
+    for (const std::int64_t rows : {1, 12}) {
+      const auto x = random_floats(static_cast<std::size_t>(rows * k), 5);
+      const std::vector<float> residual(static_cast<std::size_t>(rows * n), 0.0F);
+      const auto expected = cpu.linear(x, rows, bytes, w, residual, false);
+      const auto result = cuda.linear(x, rows, bytes, w, residual, false);
+      for (std::size_t i = 0; i < result.size(); ++i) {
+        // Beyond few rows x is rounded to FP16; sums of 200 products.
+        ASSERT_NEAR(result[i], expected[i], 0.02)
+            << describe(format) << ", rows " << rows << ", element " << i;
       }
     }
   }
@@ -255,6 +300,61 @@ TEST(CudaBackend, WhatKernelsDoNotTakeIsRefusedInThePlan) {
                            })
                 .find("int8 in groups of 64"),
             std::string::npos);
+}
+
+/// What goes wrong from now on, and that `auto` means the emulated device meanwhile.
+class Arranged {
+ public:
+  explicit Arranged(const simt::Failures& failures) {
+    setenv("GALAGO_AUTO_IS_EMULATED", "1", 1);
+    simt::set_failures(failures);
+  }
+  ~Arranged() {
+    unsetenv("GALAGO_AUTO_IS_EMULATED");
+    simt::set_failures({});
+    simt::take_device_fault();
+  }
+  Arranged(const Arranged&) = delete;
+  Arranged& operator=(const Arranged&) = delete;
+};
+
+TEST(CudaBackend, ADeviceThatCannotBeOpenedIsRefusedOrLeftForTheCpu) {
+  EngineOptions options = options_for("text-llama");
+  const auto expect = [&](const simt::Failures& failures, ErrorCode code, const char* words) {
+    SCOPED_TRACE(words);
+    const Arranged arranged(failures);
+    options.device = "cuda-emulated";
+    test::expect_says(test::error_of(code, [&] { Engine engine(options); }), words);
+    options.device = "auto";
+    EXPECT_EQ(Engine(options).plan().device.rfind("cpu (", 0), 0U);
+  };
+  expect({.driver = true}, ErrorCode::usage, "driver is made for CUDA 11.4, too old for this build");
+  expect({.busy = true}, ErrorCode::internal,
+         "failed at opening the device: CUDA-capable device(s) is/are busy");
+  expect({.old = true}, ErrorCode::usage, "has compute capability 6.0, expected 7.5 or later");
+  const Arranged nothing({});
+  EXPECT_EQ(Engine(options).plan().device.rfind("cuda-emulated (", 0), 0U);
+}
+
+TEST(CudaBackend, AKernelThatFailsInARequestIsADeviceErrorThatNamesIt) {
+  const EngineOptions options = options_for("text-llama");
+  Request request;
+  request.messages = {{Role::user, "Hi", {}}};
+  request.sampling.max_new_tokens = 2;
+  for (const std::uint64_t launch : {1U, 7U, 40U}) {
+    SCOPED_TRACE(launch);
+    Engine engine(options);
+    const Arranged arranged({.launch = launch});
+    try {
+      engine.generate(request);
+      ADD_FAILURE() << "no error was thrown";
+    } catch (const DeviceError& error) {
+      test::expect_says(error.what(), "emulated, not a GPU failed in the work up to ");
+      test::expect_says(error.what(), "a test wanted this launch to fail");
+      test::expect_says(error.what(), "--device cpu");
+    }
+    EXPECT_THROW(engine.generate(request), DeviceError);
+  }
 }
 
 TEST(CudaBackend, DevicesThatAreNotThereAreRefusedInOneSentence) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,7 @@ enum class Mistake {
   misaligned_access,   ///< a vector or element at an address that is no multiple of its size
   shared_race,         ///< shared memory touched by two threads, one writing, with no barrier between
   impossible_launch,   ///< a grid, block or shared memory that no device takes
+  arranged,            ///< a test wanted it (Failures)
 };
 
 struct Fault {
@@ -49,6 +51,16 @@ enum class Checks {
   and_races,  ///< slower: every shared access is compared with those since the last barrier
 };
 void set_checks(Checks checks);
+
+/// What goes wrong though nobody made a mistake, for tests of those who have to cope. A program may be given
+/// it from outside as well: GALAGO_SIMT_FAILURES="driver", "busy", "old" or "launch N".
+struct Failures {
+  bool driver = false;       ///< none that this runtime works with
+  bool busy = false;         ///< the device is there and cannot be opened: somebody has it for himself
+  bool old = false;          ///< the device is of an architecture before all that we support
+  std::uint64_t launch = 0;  ///< the kernel that fails, counted from 1 on; 0: none
+};
+void set_failures(const Failures& failures);
 
 /// Which of the orders that streams and events leave open is taken. Where a wait is missing, results are
 /// wrong in one of them.

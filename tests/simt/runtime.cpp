@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,12 +17,25 @@
 namespace galago::simt {
 namespace {
 
+Failures failures_from_outside() {
+  const char* const words = std::getenv("GALAGO_SIMT_FAILURES");
+  if (words == nullptr) return {};
+  const std::string_view text(words);
+  const std::string_view launch = "launch ";
+  Failures failures{text == "driver", text == "busy", text == "old", 0};
+  if (text.substr(0, launch.size()) == launch)
+    failures.launch = std::strtoull(words + launch.size(), nullptr, 10);
+  return failures;
+}
+
 /// What this process's calls have come to. A fault stops the work on all devices.
 struct Device {
+  Failures failures = failures_from_outside();
   std::optional<Fault> fault;
   std::string fault_text;
   StreamOrder order = StreamOrder::late;
   cudaError_t last = cudaSuccess;
+  std::uint64_t n_launches = 0;
 };
 
 Device& device() {
@@ -104,6 +119,12 @@ void set_stream_order(StreamOrder order) {
   device().order = order;
 }
 
+void set_failures(const Failures& failures) {
+  const Lock lock(device_mutex());
+  device().failures = failures;
+  device().n_launches = 0;
+}
+
 cudaError_t enqueue(Stream* stream, std::function<void()> work) {
   const Lock lock(device_mutex());
   if (device().fault) return remember(status());
@@ -117,11 +138,17 @@ cudaError_t enqueue(Stream* stream, std::function<void()> work) {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = n_devices;
+  return device().failures.driver ? cudaErrorInsufficientDriver : cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 11040;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index) {
   const Lock lock(device_mutex());
+  if (device().failures.busy) return remember(cudaErrorDevicesUnavailable);
   if (index < 0 || index >= n_devices) return remember(cudaErrorInvalidDevice);
   set_current_device(index);
   return status();
@@ -141,7 +168,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int /*i
       *value = 2;
       break;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 8;
+      *value = device().failures.old ? 6 : 8;
       break;
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
@@ -272,6 +299,10 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid argument";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorDevicesUnavailable:
+      return "CUDA-capable device(s) is/are busy or unavailable";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
@@ -293,6 +324,11 @@ cudaError_t launch_kernel(cudaStream_t stream, const char* name, const Dim3& gri
     return remember(cudaErrorInvalidResourceHandle);
   }
   if (stream != nullptr) stream->has_kernels = true;
+  if (++device().n_launches == device().failures.launch) {
+    return enqueue(stream, [name] {
+      throw KernelFault{{Mistake::arranged, name, {0, 0, 0}, {0, 0, 0}, "a test wanted this launch to fail"}};
+    });
+  }
   const auto* bytes = static_cast<const std::byte*>(params);
   // Vectors of bytes from the heap are aligned for every type.
   return enqueue(stream, [=, copy = std::vector<std::byte>(bytes, bytes + params_bytes)] {

@@ -57,6 +57,27 @@ class Output(CliTest):
         self.assertRegex(shown, r"3/3[^\r]*\r\x1b\[K3 pictures")
         self.assertNotIn(b"\x1b", done.stdout)
 
+    def caption_with_failing_device(self, device, code):
+        """The third of three pictures' work meets a kernel that fails (needs the emulated device)."""
+        environment = {**os.environ, "GALAGO_AUTO_IS_EMULATED": "1", "GALAGO_SIMT_FAILURES": "launch 300"}
+        done = subprocess.run([BINARY, "caption", "-m", MODEL, "--max-new-tokens", "4", "--device", device,
+                               "--format", "jsonl", "-o", self.out, self.pictures],
+                              env=environment, capture_output=True, timeout=300, check=False)
+        self.assertEqual(done.returncode, code, done.stderr.decode())
+        return done.stderr.decode(), self.records()
+
+    def test_a_device_that_fails_fails_its_picture_and_the_cpu_goes_on_where_it_may(self):
+        messages, records = self.caption_with_failing_device("auto", 1)
+        self.assertIn("going on with the CPU", messages)
+        failed = [record for record in records if "error" in record]
+        self.assertEqual(len(records), 3)
+        self.assertEqual(len(failed), 1)
+        self.assertIn("failed in the work up to", failed[0]["error"])
+        messages, records = self.caption_with_failing_device("cuda-emulated", 1)
+        self.assertIn("pictures were not begun", messages)
+        self.assertIn("error", records[-1])
+        self.assertLess(len(records), 3)
+
     def test_jsonl_has_the_promised_fields(self):
         self.caption(self.pictures, "--format", "jsonl", "-o", self.out)
         self.assertEqual(len(self.records()), 3)

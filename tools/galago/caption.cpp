@@ -89,23 +89,32 @@ class Captioning {
 
   /// Errors of one picture are told and counted; those of the output or the model end the run. After an
   /// interrupt no picture is begun; work begun is delivered.
-  Counts run(Engine& engine) {
+  void run(Engine& engine) {
     const auto start = Clock::now();
+    begun_.clear();
     engine.generate_all([this] { return next(); },
                         [&](const Outcome& outcome) {
                           const bool go_on = take(outcome);
                           tell_live_memory(engine, arguments_.reports);
                           return go_on;
                         });
-    counts_.seconds = seconds_since(start);
-    return counts_;
+    counts_.seconds += seconds_since(start);
   }
+  /// Pictures in work fail so.
+  void give_up(const std::string& sentence) {
+    for (Begun& begun : begun_) {
+      if (!begun.told) report(begun.path, sentence);
+    }
+  }
+  const Counts& counts() const { return counts_; }
+  std::size_t n_left() const { return pictures_.size() - next_; }
 
  private:
   struct Begun {
     std::string path;
     double load_seconds = 0;
     bool announced = false;
+    bool told = false;
   };
 
   /// The next picture that can be loaded.
@@ -157,6 +166,7 @@ class Captioning {
 
   bool take(const Outcome& outcome) {
     Begun& begun = begun_[outcome.task];
+    begun.told = true;
     if (outcome.error) {
       report(begun.path, outcome.error->what());
     } else {
@@ -190,6 +200,31 @@ class Captioning {
   Counts counts_;
 };
 
+/// A GPU that fails takes the pictures in work with it. Who left the choice of the device to us gets the
+/// others from the CPU; who named it hears how many are left.
+void caption_all(Captioning& captioning, std::optional<Engine>& engine, EngineOptions& options,
+                 const ReportOptions& reports) {
+  try {
+    captioning.run(*engine);
+    return;
+  } catch (const DeviceError& error) {
+    captioning.give_up(error.what());
+  }
+  if (captioning.n_left() == 0) return;
+  if (options.device != "auto") {
+    spdlog::error("{} pictures were not begun; --device auto goes on with the CPU in such a case",
+                  captioning.n_left());
+    return;
+  }
+  spdlog::warn("going on with the CPU");
+  engine.reset();
+  options.device = "cpu";
+  engine.emplace(options);
+  tell_choice(engine->plan());
+  begin_reports(*engine, reports);
+  captioning.run(*engine);
+}
+
 int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   check_arguments(arguments);
   const std::vector<PictureFile> pictures = find_pictures(arguments.inputs);
@@ -215,7 +250,9 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    counts = Captioning(arguments, pictures, output, progress).run(*engine);
+    Captioning captioning(arguments, pictures, output, progress);
+    caption_all(captioning, engine, options, arguments.reports);
+    counts = captioning.counts();
   }
   output.close();
   if (!settings.quiet) print_summary(*engine, counts);

@@ -15,14 +15,17 @@ enum class CudaProducts {
 };
 
 namespace cuda {
-/// The device with this number. Throws Error{usage} where there is no such device or no driver.
+/// The device with this number. Throws Error{usage} where there is none, or no driver, or either is too old;
+/// DeviceError where it cannot be opened.
 std::unique_ptr<Backend> make_backend(int device, CudaProducts products);
-/// How many devices there are; 0 without a driver.
-int device_count();
+/// 1000 times the major version of CUDA that the driver is made for, and 10 times the minor; 0: there is
+/// none.
+int driver_version();
 }  // namespace cuda
 
 namespace emulated {
 std::unique_ptr<Backend> make_backend(int device, CudaProducts products);
-}
+int driver_version();
+}  // namespace emulated
 
 }  // namespace galago::backend

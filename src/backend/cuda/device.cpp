@@ -8,6 +8,7 @@
 #include "backend/cuda/driver_account.h"
 #include "backend/cuda/mark.h"
 #include "base/fail.h"
+#include "galago/device_error.h"
 #include "kernels/cuda/kernels.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
@@ -24,14 +25,20 @@ constexpr int oldest_minor = 5;
 
 }  // namespace
 
-int device_count() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+int driver_version() {
+  int version = 0;
+  return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
 }
 
 Device::Device(int index) : index_(index) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found == cudaErrorInsufficientDriver && driver_version() > 0) {
+    fail(ErrorCode::usage,
+         "NVIDIA's driver is made for CUDA {}.{}, too old for this build; install a newer one, or choose "
+         "--device cpu",
+         driver_version() / 1000, driver_version() % 1000 / 10);
+  }
   if (found != cudaSuccess || count == 0) {
     fail(ErrorCode::usage, "no CUDA device can be used ({}); install NVIDIA's driver, or choose --device cpu",
          found == cudaSuccess ? "there is none" : cudaGetErrorString(found));
@@ -161,10 +168,7 @@ void Device::download(std::span<std::byte> to, const std::byte* from) {
 void Device::copy_beside(std::byte* to, std::span<const std::byte> from) {
   cudaSetDevice(index_);  // another thread's; where it fails, so does the copy
   const cudaError_t error = cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, copies_);
-  if (error == cudaSuccess) return;
-  fail(ErrorCode::internal,
-       "{} failed at copying weights: {}; the model can be loaded again with --device cpu", name(),
-       cudaGetErrorString(error));
+  if (error != cudaSuccess) fail_device("at copying weights", cudaGetErrorString(error));
 }
 
 std::unique_ptr<memory::Mark> Device::make_mark() {
@@ -173,17 +177,19 @@ std::unique_ptr<memory::Mark> Device::make_mark() {
 
 void Device::finish() {
   const cudaError_t error = cudaStreamSynchronize(stream_);
-  if (error == cudaSuccess) return;
-  fail(ErrorCode::internal,
-       "{} failed in the work up to {}: {}; the model can be loaded again with --device cpu", name(),
-       last_op_, cudaGetErrorString(error));
+  if (error != cudaSuccess) {
+    fail_device(fmt::format("in the work up to {}", last_op_), cudaGetErrorString(error));
+  }
 }
 
 void Device::check(cudaError_t error, std::string_view what) {
   last_op_ = what;
-  if (error == cudaSuccess) return;
-  fail(ErrorCode::internal, "{} failed at {}: {}; the model can be loaded again with --device cpu", name(),
-       what, cudaGetErrorString(error));
+  if (error != cudaSuccess) fail_device(fmt::format("at {}", what), cudaGetErrorString(error));
+}
+
+void Device::fail_device(std::string_view at, std::string_view reason) const {
+  throw DeviceError(
+      fmt::format("{} failed {}: {}; the model can be loaded again with --device cpu", name(), at, reason));
 }
 
 void Device::multiply(const Gemm& gemm, std::byte* workspace, std::string_view what) {
@@ -191,9 +197,7 @@ void Device::multiply(const Gemm& gemm, std::byte* workspace, std::string_view w
   check(cudaSetDevice(index_), what);
   const cublasStatus_t status = blas_->multiply(gemm, workspace, workspace_bytes());
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  fail(ErrorCode::internal,
-       "{} failed at {}: cuBLAS says {}; the model can be loaded again with --device cpu", name(), what,
-       blas_->describe(status));
+  fail_device(fmt::format("at {}", what), fmt::format("cuBLAS says {}", blas_->describe(status)));
 }
 
 std::string Device::description() const {

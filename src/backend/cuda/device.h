@@ -30,7 +30,7 @@ class Device final : public memory::DeviceMemory {
 
   /// Waits for all work.
   void finish();
-  /// Throws for an error of the call or op that `what` names.
+  /// Throws DeviceError for an error of the call or op that `what` names.
   void check(cudaError_t error, std::string_view what);
 
   /// "cuda:1"
@@ -54,6 +54,8 @@ class Device final : public memory::DeviceMemory {
   /// Throws Error{usage} where the kernels were not built for this device.
   void check_kernels();
   bool is_pinned(const std::byte* address) const;
+  /// Throws DeviceError; `at`: "at rms_norm".
+  [[noreturn]] void fail_device(std::string_view at, std::string_view reason) const;
 
   int index_;
   int major_ = 0;

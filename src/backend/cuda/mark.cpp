@@ -1,17 +1,18 @@
 #include "backend/cuda/mark.h"
 
-#include "base/fail.h"
+#include <fmt/format.h>
+
+#include "galago/device_error.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 namespace {
 
 void check(cudaError_t error) {
   if (error == cudaSuccess) return;
-  fail(
-      ErrorCode::internal,
-      "the CUDA device failed while copies and work waited for each other: {}; the model can be loaded again "
-      "with --device cpu",
-      cudaGetErrorString(error));
+  throw DeviceError(fmt::format(
+      "the CUDA device failed where copies and work wait for each other: {}; the model can be loaded "
+      "again with --device cpu",
+      cudaGetErrorString(error)));
 }
 
 }  // namespace
