@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -185,27 +184,29 @@ void expect_naive(const NaiveDecoder& naive, const Trace& trace, const reference
   }
 }
 
-TEST(Window, ComputesWhatAMaskedDecoderDoes) {
-  const NaiveDecoder naive;
+struct Sighted {
+  std::int64_t window, sinks, chunk;
+};
+
+class SmallWindow : public ::testing::TestWithParam<Sighted> {};
+
+TEST_P(SmallWindow, ComputesWhatAMaskedDecoderDoes) {
+  const auto [window, sinks, chunk] = GetParam();
   EngineOptions options = options_for("text-llama");
-  for (const auto& [window, sinks, chunk] : {std::array<std::int64_t, 3>{1, 0, 512},
-                                             {5, 1, 7},
-                                             {16, 4, 16},
-                                             {17, 0, 3},
-                                             {20, 16, 33},
-                                             {33, 40, 10}}) {
-    SCOPED_TRACE(::testing::Message() << "window " << window << ", sinks " << sinks << ", chunk " << chunk);
-    options.window = window;
-    options.sinks = sinks;
-    options.prefill_chunk = chunk;
-    Engine engine(options);
-    const Trace trace = engine.trace(ask(long_text, 40));
-    ASSERT_GT(stage(trace, "input_ids").integers.size(), 80U);
-    expect_naive(naive, trace, {window, sinks});
-    EXPECT_LE(kv_bytes(engine.memory()),
-              static_cast<std::uint64_t>(2 * 2 * 64 * 4 * (sinks + window + chunk + 3 * 16)));
-  }
+  options.window = window;
+  options.sinks = sinks;
+  options.prefill_chunk = chunk;
+  Engine engine(options);
+  const Trace trace = engine.trace(ask(long_text, 40));
+  ASSERT_GT(stage(trace, "input_ids").integers.size(), 80U);
+  expect_naive(NaiveDecoder(), trace, {window, sinks});
+  EXPECT_LE(kv_bytes(engine.memory()),
+            static_cast<std::uint64_t>(2 * 2 * 64 * 4 * (sinks + window + chunk + 3 * 16)));
 }
+
+INSTANTIATE_TEST_SUITE_P(Sights, SmallWindow,
+                         ::testing::Values(Sighted{1, 0, 512}, Sighted{5, 1, 7}, Sighted{16, 4, 16},
+                                           Sighted{17, 0, 3}, Sighted{20, 16, 33}, Sighted{33, 40, 10}));
 
 struct Unwindowed {
   const char* folder;
@@ -281,7 +282,6 @@ TEST(Window, AConversationGoesOnFromItsCache) {
     n_tokens = cached.prompt_tokens;
   }
   // Now the window has moved on, and only the sinks' page is left of the beginning.
-  EXPECT_EQ(engine.generate(ask(long_text, 2)).cached_tokens, 0) << "not asked to reuse";
   request.messages.front().text = long_text;
   EXPECT_EQ(engine.generate(request).cached_tokens, 16);
 }
