@@ -18,6 +18,7 @@
 #include "interrupt.h"
 #include "options.h"
 #include "picture_files.h"
+#include "picture_loader.h"
 #include "progress.h"
 #include "reports.h"
 #include "size.h"
@@ -83,9 +84,13 @@ void print_summary(const Engine& engine, const Counts& counts) {
 /// Feeds the engine with pictures and delivers what comes of them.
 class Captioning {
  public:
-  Captioning(const CaptionArguments& arguments, const std::vector<PictureFile>& pictures,
+  Captioning(const CaptionArguments& arguments, const std::vector<PictureFile>& pictures, Lookahead lookahead,
              CaptionOutput& output, Progress& progress)
-      : arguments_(arguments), pictures_(pictures), output_(output), progress_(progress) {}
+      : arguments_(arguments),
+        pictures_(pictures),
+        loader_(arguments.decode, lookahead),
+        output_(output),
+        progress_(progress) {}
 
   /// Errors of one picture are told and counted; those of the output or the model end the run. After an
   /// interrupt no picture is begun; work begun is delivered.
@@ -137,18 +142,27 @@ class Captioning {
     return std::nullopt;
   }
 
+  /// Has the next picture loaded that is neither done nor known to be none.
+  void look_ahead() {
+    for (std::size_t i = next_; i < pictures_.size(); ++i) {
+      const auto& [path, error] = pictures_[i];
+      if (error.empty() && !output_.has(path)) return loader_.begin(path);
+    }
+  }
+
   Task begin(const std::string& path) {
-    const auto start = Clock::now();
     output_.begin(path);
     Task task;
     Request& request = task.request;
     if (!arguments_.system.empty()) request.messages.push_back({Role::system, arguments_.system, {}});
     request.messages.push_back({Role::user, arguments_.prompt, {}});
-    request.messages.back().images.push_back(load_image(path, arguments_.decode));
+    LoadedPicture picture = loader_.load(path);
+    look_ahead();
+    request.messages.back().images.push_back(std::move(picture.image));
     request.sampling = arguments_.sampling;
     request.reuse = PrefixReuse::cached;
     const std::size_t index = begun_.size();
-    begun_.push_back({path, seconds_since(start)});
+    begun_.push_back({path, picture.seconds});
     if (output_.streams()) {
       task.on_text = [this, index](std::string_view piece) {
         announce(begun_[index]);
@@ -193,6 +207,7 @@ class Captioning {
 
   const CaptionArguments& arguments_;
   const std::vector<PictureFile>& pictures_;
+  PictureLoader loader_;
   CaptionOutput& output_;
   Progress& progress_;
   std::size_t next_ = 0;
@@ -225,6 +240,26 @@ void caption_all(Captioning& captioning, std::optional<Engine>& engine, EngineOp
   captioning.run(*engine);
 }
 
+/// The next picture is in memory beside the present one unless a budget was given: that goes to the model.
+Lookahead lookahead_for(const EngineOptions& options) {
+  const bool several = options.workload->n_requests > 1 && options.picture_bytes > 0;
+  return several && options.memory_limit == 0 ? Lookahead::next_picture : Lookahead::none;
+}
+
+/// The engine with room for the pictures that `lookahead` wants, or for one where the machine lacks it.
+Engine open_engine(EngineOptions& options, Lookahead& lookahead) {
+  if (lookahead == Lookahead::none) return Engine(options);
+  options.picture_bytes *= 2;
+  try {
+    return Engine(options);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::memory) throw;
+  }
+  options.picture_bytes /= 2;
+  lookahead = Lookahead::none;
+  return Engine(options);
+}
+
 int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   check_arguments(arguments);
   const std::vector<PictureFile> pictures = find_pictures(arguments.inputs);
@@ -236,7 +271,8 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
     const auto needs = picture_needs(picture.path, arguments.decode);
     if (needs) options.picture_bytes = std::max(options.picture_bytes, needs->bytes);
   }
-  std::optional<Engine> engine(std::in_place, options);
+  Lookahead lookahead = lookahead_for(options);
+  std::optional<Engine> engine(open_engine(options, lookahead));
   tell_notice(engine->plan());
   tell_choice(engine->plan());
   begin_reports(*engine, arguments.reports);
@@ -250,7 +286,7 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    Captioning captioning(arguments, pictures, output, progress);
+    Captioning captioning(arguments, pictures, lookahead, output, progress);
     caption_all(captioning, engine, options, arguments.reports);
     counts = captioning.counts();
   }
