@@ -54,7 +54,9 @@ struct GroupedPages {
         values_at(op.n_kv_heads * op.paged.page_tokens * op.paged.grouped.row_bytes),
         row_bytes(op.paged.grouped.row_bytes),
         groups{op.paged.grouped.scales_at, op.paged.grouped.offsets_at,
-               static_cast<int>((op.head_size + 31) / 32), op.paged.grouped.offset} {}
+               static_cast<int>((op.head_size + 31) / 32),
+               // takes_pages(): no zero points, which the compiler is to know.
+               op.paged.grouped.offset == GroupOffset::minimum ? GroupOffset::minimum : GroupOffset::none} {}
 
   template <bool values>
   __device__ __forceinline__ Global<const std::uint8_t> row(int position) const {

@@ -8,8 +8,6 @@ namespace {
 
 constexpr int tile_threads = 128;
 constexpr int tile_warps = tile_threads / warp_lanes;
-/// Blocks of a processor that registers suffice for; for a third one the compiler would spill some.
-constexpr int tile_blocks = 2;
 constexpr int rows_of_product = 16;  // an mma's
 /// Halves between the ends and beginnings of rows in shared memory: eight rows that ldmatrix reads at once
 /// lie in different banks.
@@ -271,8 +269,9 @@ __device__ __forceinline__ Lines<Tiling<width>::products> lines_of(const Attend&
   return lines;
 }
 
+// Of small heads the compiler would give up registers for a third block, and spill.
 template <class Source, int width>
-__global__ void __launch_bounds__(tile_threads, tile_blocks) attend_tensor_kernel(const Attend op) {
+__global__ void __launch_bounds__(tile_threads, width <= 32 ? 2 : 1) attend_tensor_kernel(const Attend op) {
   constexpr int products = Tiling<width>::products;
   const int group = static_cast<int>(op.n_heads / op.n_kv_heads);
   const std::int64_t first_row = op.tile_rows > 0 ? blockIdx.z * op.tile_rows : 0;
