@@ -81,11 +81,12 @@ class LayerSplit::Sizes {
     StageRehearsal stage = rehearsal_.stages[device];
     const Bytes others = rehearsal_.bytes_on(device) - stage.own_bytes();
     const Bytes weights_now = weights(configuration_.layers_of(device));
+    // A phase that was not gone through has nothing.
     for (memory::RegionSizes& phase : stage.memory.by_phase) {
       Bytes& kv = phase[static_cast<std::size_t>(RegionId::kv)];
       if (kv > 0) kv = pages(layers.count());
       Bytes& of_weights = phase[static_cast<std::size_t>(RegionId::weights)];
-      of_weights = of_weights - weights_now + weights(layers);
+      if (of_weights > 0) of_weights = of_weights - weights_now + weights(layers);
     }
     return stage.own_bytes() + others;
   }
