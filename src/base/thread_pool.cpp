@@ -1,5 +1,9 @@
 #include "base/thread_pool.h"
 
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
 #include <system_error>
 
 #include "base/fail.h"
@@ -14,6 +18,20 @@ namespace {
 // Loops of one token follow each other within microseconds: spinning that long saves two context switches
 // each.
 constexpr int spins_before_sleep = 2000;
+
+/// Whether another thread's stack can be had: a system that says "try again" may lack memory or threads.
+bool has_memory_for_a_stack() {
+  pthread_attr_t attributes;
+  std::size_t bytes = 0;
+  pthread_attr_init(&attributes);
+  pthread_attr_getstacksize(&attributes, &bytes);
+  pthread_attr_destroy(&attributes);
+  void* const stack =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return false;
+  munmap(stack, bytes);
+  return true;
+}
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -30,8 +48,11 @@ ThreadPool::ThreadPool(int n_threads) : ThreadPool() {
       workers_.emplace_back([this, thread] { work(thread); });
     }
   } catch (const std::system_error& error) {
-    fail(ErrorCode::usage, "cannot start {} threads: the system gave {} and then said \"{}\"; ask for fewer",
-         n_threads, this->n_threads(), error.code().message());
+    const bool lacks_memory = !has_memory_for_a_stack();
+    fail(lacks_memory ? ErrorCode::memory : ErrorCode::usage,
+         "cannot start {} threads: the system gave {} and then {}; ask for fewer", n_threads,
+         this->n_threads(),
+         lacks_memory ? "had no memory for a stack" : fmt::format("said \"{}\"", error.code().message()));
   }
 }
 

@@ -14,7 +14,7 @@ namespace galago {
 
 class ThreadPool {
  public:
-  /// `n_threads` counts the caller: 1 starts none. Throws Error{usage} when the system grants fewer.
+  /// `n_threads` counts the caller: 1 starts none. Throws Error{usage, memory} when the system grants fewer.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
