@@ -6,24 +6,13 @@
 #include <optional>
 #include <string_view>
 
+#include "runtime/quality.h"
+
 namespace galago::runtime {
 namespace {
 
 // Rungs that save less than this fraction of what is left are not worth telling apart.
 constexpr double least_saving = 0.02;
-
-/// What fewer bits are expected to do to an answer: the divergence from what is stored, in nats a token.
-/// Measured on small models (docs/benchmarks/quantisation.md); only their order and sums matter.
-struct Losses {
-  double half, int8, int4;
-};
-constexpr Losses decoder_losses{1e-6, 0.000065, 0.0119};
-constexpr Losses embeddings_losses{1e-6, 0.000051, 0.0009};
-constexpr Losses output_losses{1e-6, 0.000079, 0.0093};
-// Twice what was measured over whole prompts: every answer about a picture rests on it.
-constexpr Losses tower_losses{1e-6, 0.00007, 0.0195};
-// INT4: of SmolLM2, whose narrow heads suffer most.
-constexpr Losses kv_losses{1e-6, 0.000018, 0.05};
 
 /// A storage type that a part may have.
 struct Choice {
@@ -69,14 +58,14 @@ double kv_bits(const Blueprint& model, const Configuration& asked, const WeightF
 using BitsOf = std::function<double(const std::optional<WeightFormat>&)>;
 
 /// What is asked for, and, where the part is free, what takes fewer bits than that and the one before.
-std::vector<Choice> choices_of(const std::optional<WeightFormat>& asked, bool is_free, const Losses& losses,
-                               const std::array<WeightFormat, 3>& formats, const BitsOf& bits_with) {
+std::vector<Choice> choices_of(const std::optional<WeightFormat>& asked, bool is_free,
+                               const LossByType& losses, const std::array<WeightFormat, 3>& formats,
+                               const BitsOf& bits_with) {
   std::vector<Choice> choices{{asked, 0, bits_with(asked)}};
   if (!is_free) return choices;
-  const std::array<double, 3> costs{losses.half, losses.int8, losses.int4};
-  for (std::size_t i = 0; i < formats.size(); ++i) {
-    const double bits = bits_with(formats[i]);
-    if (bits < choices.back().bits) choices.push_back({formats[i], costs[i], bits});
+  for (const WeightFormat& format : formats) {
+    const double bits = bits_with(format);
+    if (bits < choices.back().bits) choices.push_back({format, loss_of(losses, short_name(format)), bits});
   }
   return choices;
 }
@@ -86,7 +75,7 @@ Choices all_choices(const Blueprint& model, const EngineOptions& options, const 
                                             *weight_format_of(Precision::int8),
                                             *weight_format_of(Precision::int4)};
   const auto weights = [&](PartIndex part, const std::optional<WeightFormat>& format, Precision fixed,
-                           const Losses& losses) {
+                           const LossByType& losses) {
     return choices_of(format, fixed == Precision::automatic, losses, formats,
                       [&, part](const auto& other) { return bits_of_part(model, part, other); });
   };
@@ -98,15 +87,16 @@ Choices all_choices(const Blueprint& model, const EngineOptions& options, const 
   const Precision embeddings = tied && options.embeddings_precision == Precision::automatic
                                    ? options.output_precision
                                    : options.embeddings_precision;
+  const QualityLosses::Divergences& losses = quality_losses().divergence_nats;
   Choices choices;
-  choices[decoder_part] = weights(decoder_part, asked.decoder_format, options.precision, decoder_losses);
+  choices[decoder_part] = weights(decoder_part, asked.decoder_format, options.precision, losses.decoder);
   choices[embeddings_part] = weights(embeddings_part, asked.embeddings_format, vocabulary(embeddings),
-                                     tied ? output_losses : embeddings_losses);
+                                     tied ? losses.output : losses.embeddings);
   choices[output_part] =
-      weights(output_part, asked.output_format, vocabulary(options.output_precision), output_losses);
-  choices[tower_part] = weights(tower_part, asked.tower_format, options.tower_precision, tower_losses);
+      weights(output_part, asked.output_format, vocabulary(options.output_precision), losses.output);
+  choices[tower_part] = weights(tower_part, asked.tower_format, options.tower_precision, losses.tower);
   choices[kv_part] =
-      choices_of(asked.kv_format, options.kv == KvPrecision::automatic, kv_losses,
+      choices_of(asked.kv_format, options.kv == KvPrecision::automatic, losses.kv,
                  {kv_format_of(KvPrecision::fp16, {}), kv_format_of(KvPrecision::int8, {}),
                   kv_format_of(KvPrecision::int4, {})},
                  [&](const std::optional<WeightFormat>& format) { return kv_bits(model, asked, *format); });

@@ -19,6 +19,12 @@ QualityLosses parse_quality(const EmbeddedFile& file) {
     json.at("decoder_perplexity_percent").get_to(losses.decoder_perplexity_percent);
     json.at("kv_perplexity_percent").get_to(losses.kv_perplexity_percent);
     json.at("tower_accuracy_points").get_to(losses.tower_accuracy_points);
+    const Json& parts = json.at("divergence_nats");
+    parts.at("decoder").get_to(losses.divergence_nats.decoder);
+    parts.at("embeddings").get_to(losses.divergence_nats.embeddings);
+    parts.at("output").get_to(losses.divergence_nats.output);
+    parts.at("tower").get_to(losses.divergence_nats.tower);
+    parts.at("kv").get_to(losses.divergence_nats.kv);
     return losses;
   } catch (const Json::exception& error) {
     fail(ErrorCode::internal, "{}: {}", file.name, error.what());
@@ -30,7 +36,7 @@ const QualityLosses& quality_losses() {
   return losses;
 }
 
-double loss_of(const std::map<std::string, double, std::less<>>& losses, std::string_view type) {
+double loss_of(const LossByType& losses, std::string_view type) {
   const auto found = losses.find(type);
   return found == losses.end() ? 0 : std::max(found->second, 0.0);
 }

@@ -11,10 +11,15 @@ namespace galago::runtime {
 
 /// Losses beside FP16, by the type's name on the command line ("int8"); types that are not listed lose
 /// nothing.
+using LossByType = std::map<std::string, double, std::less<>>;
 struct QualityLosses {
-  std::map<std::string, double, std::less<>> decoder_perplexity_percent;
-  std::map<std::string, double, std::less<>> kv_perplexity_percent;
-  std::map<std::string, double, std::less<>> tower_accuracy_points;
+  LossByType decoder_perplexity_percent;
+  LossByType kv_perplexity_percent;
+  LossByType tower_accuracy_points;
+  /// Divergence from what is stored, in nats a token, by part of the model: only their order and sums matter.
+  struct Divergences {
+    LossByType decoder, embeddings, output, tower, kv;
+  } divergence_nats;
 };
 
 const QualityLosses& quality_losses();
@@ -23,6 +28,6 @@ const QualityLosses& quality_losses();
 QualityLosses parse_quality(const EmbeddedFile& file);
 
 /// A gain that was measured is chance: it counts as no loss.
-double loss_of(const std::map<std::string, double, std::less<>>& losses, std::string_view type);
+double loss_of(const LossByType& losses, std::string_view type);
 
 }  // namespace galago::runtime

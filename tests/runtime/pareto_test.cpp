@@ -70,10 +70,12 @@ TEST(Quality, WhatIsNotListedOrWasGainedIsNoLoss) {
   const runtime::QualityLosses losses = runtime::parse_quality(
       {"quality.json",
        R"({"decoder_perplexity_percent": {"int4": 1.5}, "kv_perplexity_percent": {"int8": -0.1},
-                           "tower_accuracy_points": {}})"});
+                           "tower_accuracy_points": {}, "divergence_nats": {"decoder": {}, "embeddings": {}, "output": {},
+                           "tower": {}, "kv": {"int4": 0.5}}})"});
   EXPECT_EQ(runtime::loss_of(losses.decoder_perplexity_percent, "int4"), 1.5);
   EXPECT_EQ(runtime::loss_of(losses.decoder_perplexity_percent, "fp16"), 0);
   EXPECT_EQ(runtime::loss_of(losses.kv_perplexity_percent, "int8"), 0);
+  EXPECT_EQ(runtime::loss_of(losses.divergence_nats.kv, "int4"), 0.5);
 }
 
 }  // namespace
