@@ -83,7 +83,7 @@ struct Plan {
   MachineCeilings ceilings;           ///< of the first device
   std::string choice;                 ///< precisions and what else was chosen, in words
   std::uint64_t budget_bytes = 0;     ///< EngineOptions::memory_limit
-  std::vector<PlanCandidate> ladder;  ///< what was tried for the budget; the last one was taken
+  std::vector<PlanCandidate> ladder;  ///< for the budget; the first of them that fits is taken
 };
 
 /// Plans without loading: headers and configuration are read, no weight is. A known shape is held against

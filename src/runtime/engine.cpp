@@ -48,11 +48,12 @@ enum class PlannedFor { this_machine, another_machine };
 
 /// Everything settled but nothing reserved: what plan_model() and Engine have in common.
 struct Prepared {
-  explicit Prepared(const EngineOptions& options, PlannedFor machine = PlannedFor::this_machine)
+  explicit Prepared(const EngineOptions& options, PlannedFor machine = PlannedFor::this_machine,
+                    runtime::Ladder ladder = runtime::Ladder::until_chosen)
       : before(runtime::process_memory()),
         files(open_files(options)),
         backends(runtime::open_backends(options)),
-        settled(runtime::settle(files, options, demand(options), backends, opening())) {
+        settled(runtime::settle(files, options, demand(options), backends, opening(), ladder)) {
     settled.plan.chat_format = files.chat.format.name();
     settled.plan.notice = files.chat.notice;
     if (machine == PlannedFor::another_machine) return;
@@ -91,7 +92,8 @@ Plan plan_model(const EngineOptions& asked) {
     return settled.plan;
   };
   if (options.shape.empty()) {
-    Prepared prepared(options, card != nullptr ? PlannedFor::another_machine : PlannedFor::this_machine);
+    Prepared prepared(options, card != nullptr ? PlannedFor::another_machine : PlannedFor::this_machine,
+                      runtime::Ladder::whole);
     return finish(prepared.settled, prepared.backends);
   }
   runtime::Blueprint model = runtime::model_of_shape(options.shape);
@@ -100,7 +102,7 @@ Plan plan_model(const EngineOptions& asked) {
   const std::vector<std::unique_ptr<backend::Backend>> backends = runtime::open_backends(options);
   const runtime::Demand demand{options.workload ? runtime::shape_prompt_length(model, *options.workload) : 0,
                                runtime::largest_picture(model, options.workload)};
-  runtime::Settled settled = runtime::settle(model, options, demand, backends);
+  runtime::Settled settled = runtime::settle(model, options, demand, backends, 0, runtime::Ladder::whole);
   return finish(settled, backends);
 }
 

@@ -75,6 +75,41 @@ std::optional<Rehearsal> if_possible(Make&& make) {
   }
 }
 
+/// `least`: the candidate that takes the least, and its plan.
+[[noreturn]] void fail_too_small(const Blueprint& model, const EngineOptions& options,
+                                 const LayerSplit& split, const std::pair<Configuration, Rehearsal>& least) {
+  const auto& [configuration, rehearsal] = least;
+  const Bytes peak = least_budget(rehearsal, options);
+  if (peak <= options.memory_limit) split.check(configuration, rehearsal);
+  fail(ErrorCode::memory,
+       "{}: nothing fits in a budget of {} bytes; the smallest configuration ({}) needs {}: {} bytes too few",
+       model.checkpoint.directory.string(), options.memory_limit,
+       describe_choice(configuration, model.description), peak, peak - options.memory_limit);
+}
+
+/// The first candidate that fits.
+Settled settle_within_budget(const Blueprint& model, const EngineOptions& options,
+                             std::vector<Configuration> candidates, const LayerSplit& split, Ladder ladder) {
+  std::vector<PlanCandidate> tried;
+  std::optional<std::pair<Configuration, Rehearsal>> least;
+  std::optional<Settled> settled;
+  for (Configuration& candidate : candidates) {
+    const std::optional<Rehearsal> planned =
+        tried.empty() ? split.settle(candidate) : if_possible([&] { return split.settle(candidate); });
+    if (!planned) continue;
+    const Bytes peak = least_budget(*planned, options);
+    const bool fits = peak <= options.memory_limit && split.fits(*planned);
+    tried.push_back({describe_choice(candidate, model.description), peak, fits});
+    if (!least || peak < least_budget(least->second, options)) least.emplace(candidate, *planned);
+    if (fits && !settled) settled = settle_on(model, candidate, *planned, split);
+    if (settled && ladder == Ladder::until_chosen) break;
+  }
+  if (!settled) fail_too_small(model, options, split, *least);
+  settled->plan.budget_bytes = options.memory_limit;
+  settled->plan.ladder = std::move(tried);
+  return std::move(*settled);
+}
+
 }  // namespace
 
 double kv_allowance(double fraction, Bytes available, const KvPart& part) {
@@ -83,47 +118,20 @@ double kv_allowance(double fraction, Bytes available, const KvPart& part) {
 }
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-               const backend::Backends& backends, Bytes opening) {
-  const std::uint64_t budget = options.memory_limit;
+               const backend::Backends& backends, Bytes opening, Ladder ladder) {
   const Configuration asked = configure(options, model.description, demand);
   OutsideBytes outside = outside_bytes(model, options, asked, any_on_device(backends));
   outside.opening = opening;
   const LayerSplit split(model, options, backends, outside);
-  if (budget == 0) {
-    Configuration configuration = asked;
-    const Rehearsal rehearsal = split.settle(configuration);
-    Configuration within = within_kv_limit(model, options, demand, configuration, rehearsal);
-    const Rehearsal planned = split.settle(within);
-    split.check(within, planned);
-    return settle_on(model, within, planned, split);
+  if (options.memory_limit > 0) {
+    return settle_within_budget(model, options, fit_candidates(model, options, demand), split, ladder);
   }
-  std::vector<PlanCandidate> tried;
-  std::size_t smallest = 0;
-  std::optional<std::pair<Configuration, Rehearsal>> least_tried;
-  for (Configuration candidate : fit_candidates(model, options, demand)) {
-    const std::optional<Rehearsal> planned =
-        tried.empty() ? split.settle(candidate) : if_possible([&] { return split.settle(candidate); });
-    if (!planned) continue;
-    const Rehearsal& rehearsal = *planned;
-    const Bytes peak = least_budget(rehearsal, options);
-    const bool fits = peak <= budget && split.fits(rehearsal);
-    tried.push_back({describe_choice(candidate, model.description), peak, fits});
-    if (!least_tried || peak < tried[smallest].peak_bytes) {
-      smallest = tried.size() - 1;
-      least_tried.emplace(candidate, rehearsal);
-    }
-    if (!fits) continue;
-    Settled settled = settle_on(model, candidate, rehearsal, split);
-    settled.plan.budget_bytes = budget;
-    settled.plan.ladder = std::move(tried);
-    return settled;
-  }
-  const PlanCandidate& least = tried[smallest];
-  if (least.peak_bytes <= budget) split.check(least_tried->first, least_tried->second);
-  fail(ErrorCode::memory,
-       "{}: nothing fits in a budget of {} bytes; the smallest configuration ({}) needs {}: {} bytes too few",
-       model.checkpoint.directory.string(), budget, least.choice, least.peak_bytes,
-       least.peak_bytes - budget);
+  Configuration configuration = asked;
+  const Rehearsal rehearsal = split.settle(configuration);
+  Configuration within = within_kv_limit(model, options, demand, configuration, rehearsal);
+  const Rehearsal planned = split.settle(within);
+  split.check(within, planned);
+  return settle_on(model, within, planned, split);
 }
 
 std::string describe_choice(const Configuration& configuration, const model::Description& description) {

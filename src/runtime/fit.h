@@ -21,12 +21,15 @@ struct Settled {
   Plan plan;
 };
 
+/// How far Plan::ladder goes: to the choice, or on to the smallest configuration.
+enum class Ladder { until_chosen, whole };
+
 /// Without a budget (EngineOptions::memory_limit) the options' own configuration. With one, the first of
-/// fit_candidates() that fits; Plan::ladder tells what was tried. Throws Error{memory} where nothing fits,
-/// naming the smallest configuration and by how many bytes the budget misses, or the device whose share is
-/// too small (LayerSplit). `opening`: OutsideBytes.
+/// fit_candidates() that fits; Plan::ladder tells what was looked at. Throws Error{memory} where nothing
+/// fits, naming the smallest configuration and by how many bytes the budget misses, or the device whose share
+/// is too small (LayerSplit). `opening`: OutsideBytes.
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-               const backend::Backends& backends, Bytes opening = 0);
+               const backend::Backends& backends, Bytes opening = 0, Ladder ladder = Ladder::until_chosen);
 
 /// What a plan takes in all and, of that, for its KV pages.
 struct KvPart {

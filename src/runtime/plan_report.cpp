@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "galago/plan.h"
@@ -113,13 +114,25 @@ std::string choice_line(const Plan& plan) {
 }
 
 std::string ladder_text(const Plan& plan) {
-  std::string text;
+  std::string text = fmt::format("  {:<8} {:>16} {:>14}  {}\n", "", "bytes", "", "from the best downwards");
+  bool is_chosen = false;
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  std::size_t left_out = 0;
   for (const PlanCandidate& candidate : plan.ladder) {
-    text +=
-        fmt::format("{:<8} {:>16} {:>14}  {}\n", candidate.fits ? "fits" : "too big", candidate.peak_bytes,
-                    runtime::mebibytes_text(candidate.peak_bytes), candidate.choice);
+    // What needs no less than a better one is taken for no budget.
+    if (candidate.peak_bytes >= least) {
+      ++left_out;
+      continue;
+    }
+    least = candidate.peak_bytes;
+    const bool is_choice = candidate.fits && !is_chosen;
+    is_chosen = is_chosen || is_choice;
+    const char* const state = is_choice ? "chosen" : candidate.fits ? "fits" : "too big";
+    text += fmt::format("{} {:<8} {:>16} {:>14}  {}\n", is_choice ? '>' : ' ', state, candidate.peak_bytes,
+                        runtime::mebibytes_text(candidate.peak_bytes), candidate.choice);
   }
-  return text;
+  if (left_out == 0) return text;
+  return text + fmt::format("  and {} that need no less than a better one\n", left_out);
 }
 
 std::string to_text(const Plan& plan) {

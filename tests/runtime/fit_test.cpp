@@ -175,22 +175,49 @@ TEST(Parts, ThatAreOneMatrixHaveOnePrecision) {
   test::expect_says(test::error_of(ErrorCode::usage, [&] { plan_model(options); }), "one matrix");
 }
 
-TEST(FitSearch, EveryStepOfTheLadderThatWasTakenFitsAndNoneBeforeIt) {
+TEST(FitSearch, TakesTheFirstOfTheLadderThatFits) {
   EngineOptions options = shape_options();
+  std::vector<std::string> ladder;
   std::string before;
   for (const std::uint64_t gib : {40, 15, 12, 8, 6, 5}) {
     SCOPED_TRACE(gib);
     options.memory_limit = gib << 30;
     const Plan plan = plan_model(options);
     EXPECT_LE(plan.peak_bytes, options.memory_limit);
-    ASSERT_FALSE(plan.ladder.empty());
-    EXPECT_TRUE(plan.ladder.back().fits);
-    EXPECT_EQ(plan.ladder.back().peak_bytes, plan.peak_bytes);
-    EXPECT_EQ(plan.ladder.back().choice, plan.choice);
-    for (std::size_t i = 0; i + 1 < plan.ladder.size(); ++i) EXPECT_FALSE(plan.ladder[i].fits);
+    std::vector<std::string> choices;
+    for (const PlanCandidate& candidate : plan.ladder) {
+      choices.push_back(candidate.choice);
+      EXPECT_EQ(candidate.fits, candidate.peak_bytes <= options.memory_limit);
+    }
+    const auto fits = [](const PlanCandidate& candidate) { return candidate.fits; };
+    const auto first = std::find_if(plan.ladder.begin(), plan.ladder.end(), fits);
+    ASSERT_NE(first, plan.ladder.end());
+    EXPECT_EQ(first->peak_bytes, plan.peak_bytes);
+    EXPECT_EQ(first->choice, plan.choice);
+    if (ladder.empty()) ladder = choices;
+    EXPECT_EQ(choices, ladder) << "the whole ladder, whatever the budget";
     EXPECT_NE(choice_line(plan), before) << "a smaller budget changed nothing";
     before = choice_line(plan);
   }
+}
+
+TEST(FitSearch, ALadderInWordsShowsWhatSomeBudgetTakesAndCountsTheRest) {
+  Plan plan;
+  plan.ladder = {{"best", 300, false},
+                 {"slower", 300, false},
+                 {"next", 200, true},
+                 {"worse", 250, true},
+                 {"least", 100, true}};
+  const std::string text = ladder_text(plan);
+  const auto at = [&](const char* words) { return text.find(words); };
+  EXPECT_LT(at("too big"), at("> chosen"));
+  EXPECT_LT(at("> chosen"), at("next"));
+  EXPECT_LT(at("next"), at("  fits"));
+  EXPECT_LT(at("  fits"), at("least\n"));
+  EXPECT_LT(at("least\n"), at("and 2 that need no less"));
+  EXPECT_EQ(at("slower"), std::string::npos);
+  EXPECT_EQ(at("worse"), std::string::npos);
+  EXPECT_NE(at("and 2 that need no less"), std::string::npos);
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -258,7 +285,7 @@ TEST(KnownDevices, ArePlannedForWithoutHavingThem) {
     EXPECT_GT(plan.ceilings.flops_per_second, 1e13);
   }
   options.device = "rtx4090";
-  EXPECT_EQ(plan_model(options).ladder.size(), 1U) << "7B in FP16 fits in 24 GiB";
+  EXPECT_TRUE(plan_model(options).ladder.front().fits) << "7B in FP16 fits in 24 GiB";
   options.device = "no-such-card";
   EXPECT_FALSE(test::error_of(ErrorCode::usage, [&] { plan_model(options); }).empty());
 }

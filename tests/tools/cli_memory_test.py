@@ -143,11 +143,15 @@ class Budgets(CliTest):
         ample = self.plan()["peak_bytes"]
         told = self.galago("plan", "-m", self.model, "--memory", str(ample + 4 * MIB), "--explain").stdout.decode()
         self.assertIn("budget", told)
-        self.assertIn("fits", told)
+        states = [line[2:10].strip() for line in told.splitlines() if ", context " in line and "budget" not in line]
+        self.assertEqual(states[0], "chosen")
+        self.assertGreater(len(states), 3)
+        self.assertEqual(set(states[1:]), {"fits"})
         ladder = self.plan("--memory", str(ample - MIB // 4))["ladder"]
         self.assertGreater(len(ladder), 1)
-        self.assertTrue(ladder[-1]["fits"])
         self.assertFalse(ladder[0]["fits"])
+        self.assertEqual([rung["fits"] for rung in ladder], [rung["peak_bytes"] <= ample - MIB // 4 for rung in ladder])
+        self.assertTrue(any(rung["fits"] for rung in ladder))
 
     def test_a_later_picture_in_a_chat_is_planned_for_or_refused_with_the_numbers(self):
         picture = self.folder / "later.bmp"
@@ -187,6 +191,15 @@ class Budgets(CliTest):
             self.assertEqual(len(told), 1 if done.returncode else 0, (part, done.stderr))
             codes.add(done.returncode)
         self.assertIn(4, codes)
+
+    def test_threads_that_there_is_no_memory_for(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_STACK, (256 * MIB, 256 * MIB))  # and so of every thread
+            resource.setrlimit(resource.RLIMIT_DATA, (1024 * MIB, 1024 * MIB))
+        done = subprocess.run([BINARY, "caption", "-m", self.model, "--threads", "16", IMAGES / "wide.jpg"], capture_output=True,
+                              timeout=300, check=False, preexec_fn=limit)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn(b"cannot start 16 threads", done.stderr)
 
     def test_a_budget_above_the_machine(self):
         self.fails(4, "this machine has", "plan", "-m", self.model, "--memory", "1000TiB")

@@ -84,7 +84,7 @@ void add_plan(CLI::App& app, Run& run) {
       ->excludes(what_if);
   command
       ->add_flag("--explain", arguments->explain,
-                 "All that was tried for --memory, from the best quality downwards")
+                 "All that can be chosen for --memory, from the best quality downwards")
       ->needs("--memory");
   command->callback([&run, arguments] { run = [arguments] { return run_plan(*arguments); }; });
 }
