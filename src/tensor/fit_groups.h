@@ -8,8 +8,9 @@
 
 namespace galago {
 
-/// As encode_row(); where 4 bits have a minimum beside their scale, both are chosen for the least squared
-/// error of the group among those with which 0 stays 0 (docs/benchmarks/quality.md has what that gains).
+/// As encode_row(); the scale of 4 bits, and the minimum beside it where the format has one, are chosen for
+/// the least squared error of the group among those with which 0 stays 0 (docs/benchmarks/quality.md has what
+/// that gains).
 bool encode_weights(const Grouped& format, std::span<const float> row, std::span<std::byte> to);
 
 }  // namespace galago

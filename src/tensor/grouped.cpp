@@ -1,10 +1,9 @@
 #include "tensor/grouped.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "tensor/convert.h"
+#include "tensor/encode_groups.h"
 
 namespace galago {
 namespace {
@@ -26,13 +25,6 @@ float read_number(DType dtype, std::span<const std::byte> bytes, Bytes at) {
   to_f32(dtype, bytes.subspan(at, size_of(dtype)), {&value, 1});
   return value;
 }
-
-/// What a row's record says about one group: w = scale * (q - zero) + minimum.
-struct GroupValues {
-  float scale;
-  int zero = 0;
-  float minimum = 0;
-};
 
 GroupValues group_values(const Grouped& format, const GroupedLayout& layout, std::span<const std::byte> row,
                          std::int64_t group) {
@@ -56,32 +48,16 @@ int read_quant(const Grouped& format, std::span<const std::byte> row, std::int64
   return centred ? bits - 8 : bits;
 }
 
-struct QuantRange {
-  int lowest;
-  int highest;
-};
-
-QuantRange range_of(const Grouped& format) {
-  if (format.bits == 8) return {-128, 127};
-  return format.offset == GroupOffset::none ? QuantRange{-8, 7} : QuantRange{0, 15};
-}
-
-/// The value as the scale's type will give it back.
-float rounded(const Grouped& format, float value) {
-  return format.scale == DType::f16 ? f16_to_f32(f32_to_f16(value)) : value;
-}
-
 GroupValues choose_values(const Grouped& format, std::span<const float> group) {
   const QuantRange range = range_of(format);
   const auto [lowest, highest] = std::minmax_element(group.begin(), group.end());
   if (format.offset == GroupOffset::none) {
     // The value farthest from 0 lands on the lowest quant, which has no counterpart above 0.
     const float extreme = -*lowest > *highest ? *lowest : *highest;
-    return {rounded(format, extreme / static_cast<float>(range.lowest))};
+    return {rounded(format, extreme / range.lowest)};
   }
-  const float scale =
-      rounded(format, (*highest - *lowest) / static_cast<float>(range.highest - range.lowest));
-  return {scale, 0, rounded(format, *lowest - scale * static_cast<float>(range.lowest))};
+  const float scale = rounded(format, (*highest - *lowest) / (range.highest - range.lowest));
+  return {scale, 0, rounded(format, *lowest - scale * range.lowest)};
 }
 
 bool is_multiple(std::int32_t a, std::int32_t b) {
@@ -128,29 +104,8 @@ void GroupedRow::put_number(Bytes at, std::int64_t group, float value) {
 }
 
 bool encode_row(const Grouped& format, std::span<const float> row, std::span<std::byte> to) {
-  const auto cols = static_cast<std::int64_t>(row.size());
-  const QuantRange range = range_of(format);
-  GroupedRow record(format, cols, to);
-  for (std::int64_t first = 0; first < cols; first += format.group) {
-    const auto count = static_cast<std::size_t>(std::min<std::int64_t>(format.group, cols - first));
-    const std::span<const float> group = row.subspan(static_cast<std::size_t>(first), count);
-    const auto is_finite = [](float value) { return std::isfinite(value); };
-    if (!std::all_of(group.begin(), group.end(), is_finite)) return false;
-    const GroupValues values = choose_values(format, group);
-    if (!is_finite(values.scale) || !is_finite(values.minimum)) return false;
-    record.put_scale(first / format.group, values.scale);
-    if (format.offset == GroupOffset::minimum) record.put_minimum(first / format.group, values.minimum);
-    const float inverse = values.scale == 0 ? 0 : 1 / values.scale;
-    for (std::size_t i = 0; i < count; ++i) {
-      // A scale that is all but 0 may overflow its inverse: the quotient is bounded before it is converted.
-      const float quant = std::nearbyint((group[i] - values.minimum) * inverse);
-      const auto lowest = static_cast<float>(range.lowest);
-      const auto highest = static_cast<float>(range.highest);
-      record.put_quant(first + static_cast<std::int64_t>(i),
-                       quant >= lowest ? static_cast<int>(std::min(quant, highest)) : range.lowest);
-    }
-  }
-  return true;
+  return encode_groups(format, row, to,
+                       [&](std::span<const float> group) { return choose_values(format, group); });
 }
 
 void decode_row(const Grouped& format, std::span<const std::byte> from, std::span<float> row) {

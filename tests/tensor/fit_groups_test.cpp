@@ -69,28 +69,51 @@ TEST(FittedGroups, HoldWhatLiesOnAGridWithoutLoss) {
   EXPECT_EQ(squared_error(encode_weights, format, row), 0);
 }
 
-TEST(FittedGroups, OfOtherFormatsAreRoundedAsEver) {
-  const auto row = testing::random_floats(100, 3);
-  for (const Grouped& format :
-       {Grouped{8, 32, DType::f16, GroupOffset::none}, Grouped{4, 32, DType::f16, GroupOffset::none}}) {
-    std::vector<std::byte> quick(layout_of(format, 100).row_bytes), fitted(quick.size());
-    EXPECT_TRUE(encode_row(format, row, quick));
-    EXPECT_TRUE(encode_weights(format, row, fitted));
-    EXPECT_EQ(quick, fitted);
+TEST(FittedGroups, WithoutMinimaHaveLessErrorThanTheQuickOnes) {
+  for (const int group : {32, 64, 128}) {
+    const Grouped format{4, group, DType::f16, GroupOffset::none};
+    for (const std::int64_t cols : {1, 31, 64, 100, 1024}) {
+      auto row = testing::random_floats(static_cast<std::size_t>(cols), 7);
+      for (float& value : row) value *= value * value;
+      const double quick = squared_error(encode_row, format, row);
+      EXPECT_LE(squared_error(encode_weights, format, row), quick + 1e-9) << group << " " << cols;
+      if (cols < 1024) continue;
+      EXPECT_LT(squared_error(encode_weights, format, row), 0.95 * quick) << group;
+    }
   }
 }
 
+TEST(FittedGroups, WithoutMinimaHoldAGridExactly) {
+  const Grouped format{4, 32, DType::f16, GroupOffset::none};
+  std::vector<float> row(96);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = 0.25F * (static_cast<float>(i * 7 % 16) - 8);
+  EXPECT_EQ(squared_error(encode_weights, format, row), 0);
+  std::fill(row.begin(), row.end(), 0.0F);
+  EXPECT_EQ(squared_error(encode_weights, format, row), 0);
+}
+
+TEST(FittedGroups, OfEightBitsAreRoundedAsEver) {
+  const auto row = testing::random_floats(100, 3);
+  const Grouped format{8, 32, DType::f16, GroupOffset::none};
+  std::vector<std::byte> quick(layout_of(format, 100).row_bytes), fitted(quick.size());
+  EXPECT_TRUE(encode_row(format, row, quick));
+  EXPECT_TRUE(encode_weights(format, row, fitted));
+  EXPECT_EQ(quick, fitted);
+}
+
 TEST(FittedGroups, RefuseWhatTheyCannotHold) {
-  const Grouped format{4, 32, DType::f16, GroupOffset::minimum};
-  std::vector<std::byte> record(layout_of(format, 32).row_bytes);
-  std::vector<float> row(32, 1.0F);
-  row[5] = std::numeric_limits<float>::infinity();
-  EXPECT_FALSE(encode_weights(format, row, record));
-  row[5] = 1e30F;
-  EXPECT_FALSE(encode_weights(format, row, record)) << "the scale is beyond FP16";
-  row[5] = std::numeric_limits<float>::denorm_min();
-  row[6] = 0;
-  EXPECT_TRUE(encode_weights(format, row, record));
+  for (const GroupOffset offset : {GroupOffset::minimum, GroupOffset::none}) {
+    const Grouped format{4, 32, DType::f16, offset};
+    std::vector<std::byte> record(layout_of(format, 32).row_bytes);
+    std::vector<float> row(32, 1.0F);
+    row[5] = std::numeric_limits<float>::infinity();
+    EXPECT_FALSE(encode_weights(format, row, record));
+    row[5] = 1e30F;
+    EXPECT_FALSE(encode_weights(format, row, record)) << "the scale is beyond FP16";
+    row[5] = std::numeric_limits<float>::denorm_min();
+    row[6] = 0;
+    EXPECT_TRUE(encode_weights(format, row, record));
+  }
 }
 
 }  // namespace
