@@ -179,6 +179,9 @@ void check_options(const QuantizeOptions& options) {
     fail(ErrorCode::usage, "groups of {} weights were asked for, expected 32{}", options.group,
          is_gguf ? ", which is what GGUF files have" : ", 64 or 128");
   }
+  if (is_gguf && options.range == GroupRange::symmetric) {
+    fail(ErrorCode::usage, "symmetric groups were asked for in GGUF, expected a directory of safetensors");
+  }
   if (fs::exists(options.out)) {
     fail(ErrorCode::usage, "{}: exists already, expected the name of a new {}", options.out.string(),
          is_gguf ? "file" : "directory");
@@ -191,6 +194,7 @@ runtime::Configuration formats_in_groups(const QuantizeOptions& options) {
                        &configuration.output_format, &configuration.tower_format}) {
     Grouped grouped = (*format)->grouped();
     grouped.group = options.group;
+    if (options.range == GroupRange::symmetric) grouped.offset = GroupOffset::none;
     *format = grouped;
   }
   return configuration;

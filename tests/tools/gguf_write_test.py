@@ -88,6 +88,7 @@ class GgufWriteTest(CliTest):
         self.fails(2, "fp16", "quantize", GOLDENS / "text-llama", out, "--precision", "fp16")
         self.fails(2, "groups of 64", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8", "--group", "64")
         self.fails(2, "groups of 48", "quantize", GOLDENS / "text-llama", out, "--precision", "int8", "--group", "48")
+        self.fails(2, "symmetric", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int4", "--symmetric")
         self.assertEqual(os.listdir(self.folder), [])
         out.write_text("mine")
         self.fails(2, "out.gguf", "quantize", GOLDENS / "text-llama", out, "--format", "gguf", "--precision", "int8")
@@ -112,6 +113,19 @@ class GgufWriteTest(CliTest):
             sizes.append((out / "model.safetensors").stat().st_size)
         self.assertEqual(sizes, sorted(sizes, reverse=True))
         self.assertLess(sizes[2], sizes[0])
+
+    def test_symmetric_groups_take_half_a_bit_less(self):
+        case = json.loads((GOLDENS / "text-llama" / "golden.json").read_text())["cases"][0]
+        expected = self.trace(GOLDENS / "text-llama", case, "fp32")["logits"]
+        scale, differences, sizes = max(map(abs, expected)), [], []
+        for name, options in (("minima", ()), ("symmetric", ("--symmetric",))):
+            out = self.folder / name
+            self.galago("quantize", GOLDENS / "text-llama", out, "--precision", "int4", *options)
+            logits = self.trace(out, case, "auto")["logits"]
+            differences.append(max(abs(a - b) for a, b in zip(logits, expected)) / scale)
+            sizes.append((out / "model.safetensors").stat().st_size)
+        self.assertLess(sizes[1], sizes[0])
+        self.assertLess(differences[1], 1.5 * differences[0])
 
 
 if __name__ == "__main__":

@@ -72,6 +72,9 @@ void add_quantize(CLI::App& app, Run& run) {
   command->add_option("--group", options->group, "Weights that share a scale: 32, 64 or 128; GGUF: 32")
       ->type_name("N")
       ->capture_default_str();
+  command->add_flag_callback(
+      "--symmetric", [options] { options->range = GroupRange::symmetric; },
+      "int4 without minima: 4.5 bits a weight in groups of 32, in place of 5");
   command->callback([&run, options] { run = [options] { return run_quantize(*options); }; });
 }
 
