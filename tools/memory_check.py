@@ -6,7 +6,8 @@
 - The process's peak (VmHWM) is never above the plan, and at most 3 % + 16 MiB below it: for the demo model, for text models
   (--smollm2, any GGUF files or directories), each as stored and in every precision, and for known shapes with random weights.
 - Budgets from the smallest feasible to an ample one: each run in a process that may not have more private memory than the budget
-  and a stated constant (RLIMIT_DATA), and, with --cgroup DIR, again in a child of that control group. No run is killed or fails, and the same precisions give the same text.
+  and a stated constant (RLIMIT_DATA), and again in a child of the control group that this runs in, or of DIR; where the system lets it
+  make none, that is said. No run is killed or fails, and the same precisions give the same text.
 
 Prints one line a run; ends with 1 where a line says BROKEN."""
 
@@ -99,6 +100,28 @@ class Cgroup:
         self.folder.rmdir()
 
 
+def own_cgroups():
+    """Where the groups that this process is in lie, of version 1 and 2, as far as they are to be seen."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        roots = ["memory"] if "memory" in controllers.split(",") else ["", "unified"] if not controllers else []
+        for root in roots:
+            folder = Path("/sys/fs/cgroup") / root / path.lstrip("/")
+            if (folder / "cgroup.procs").exists():
+                yield folder
+
+
+def make_cgroup(parents):
+    """A child of the first of the groups that may have one; raises OSError."""
+    told = "there are no control groups"
+    for parent in parents:
+        try:
+            return Cgroup(parent)
+        except OSError as error:
+            told = str(error)
+    raise OSError(told)
+
+
 def sweep(check, name, model, steps, limit_of):
     """Budgets from the smallest to an ample one, each in a process limited to it."""
     refused = subprocess.run(check.command(model, "--memory", "1MiB"), input=QUESTION.encode(), capture_output=True, check=False)
@@ -124,11 +147,8 @@ def sweep(check, name, model, steps, limit_of):
 
 def check_budgets(check, name, model, options):
     sweep(check, f"{name}, RLIMIT_DATA", model, options.steps, limit_data)
-    if options.cgroup is None:
-        print(f"skipped {name}, cgroup: no --cgroup DIR was given")
-        return
     try:
-        group = Cgroup(options.cgroup)
+        group = make_cgroup([options.cgroup] if options.cgroup else own_cgroups())
     except OSError as error:
         print(f"skipped {name}, cgroup: none can be made here ({error})")
         return
@@ -145,7 +165,7 @@ def main():
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--precision", nargs="*", default=["auto", "fp32", "fp16", "int8", "int4"])
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--cgroup", type=Path, help="a control group that may be given children, such as one that systemd delegated")
+    parser.add_argument("--cgroup", type=Path, help="a control group that may be given children; default: this process's own")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         check = Check(options.galago, Path(name))
