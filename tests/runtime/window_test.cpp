@@ -67,12 +67,12 @@ class NaiveDecoder {
         backend_(backend::make_cpu_backend(1)),
         configuration_(configure()),
         executor_(files_.checkpoint, files_.description, configuration_, *backend_,
-                  memory::Arena::laid_out(runtime::rehearse(files_, configuration_, *backend_).memory)) {}
+                  runtime::reserve(runtime::rehearse(files_, configuration_, *backend_), *backend_)) {}
 
   /// [ids, vocab_size]
   std::vector<std::vector<float>> logits(const std::vector<std::int64_t>& ids,
                                          const reference::Sight& sight) const {
-    const model::Decoder& decoder = executor_.network().decoder;
+    const model::Decoder& decoder = executor_.stage(0).network().decoder;
     std::vector<std::vector<float>> hidden;
     for (const std::int64_t id : ids) hidden.push_back(row_of(decoder.token_embedding, id));
     for (const model::DecoderLayer& layer : decoder.layers) {

@@ -101,7 +101,7 @@ class Plans(CliTest):
                                     (2, "above 0 and at most 1", ("--kv-limit", "nan")),
                                     (2, "positions for", ("--context", "1000000")),
                                     (2, "--window", ("--window", "0")), (2, "--window", ("--window", "many")),
-                                    (2, "--sinks", ("--window", "8", "--sinks", "-1")),
+                                    (2, "--sinks", ("--window", "8", "--sinks=-1")),
                                     (2, "without a window", ("--sinks", "4")),
                                     (4, "bytes too few", ("--memory", "1MiB")),
                                     (4, "this machine has", ("--memory", "1000TiB"))):
