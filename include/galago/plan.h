@@ -99,11 +99,12 @@ struct WhatIfRow {
   Precision precision = Precision::automatic;
   PictureSize picture;       ///< 0x0: none
   std::int64_t context = 0;  ///< tokens of prompt and answer
+  std::int64_t batch = 1;    ///< requests that are decoded at once
   std::int64_t image_tokens = 0;
   std::uint64_t peak_bytes = 0;
   bool fits = false;               ///< in `memory_limit`, else in what the device has
-  double first_token_seconds = 0;  ///< at least: encode and prefill at the ceilings
-  double tokens_per_second = 0;    ///< at most: decoding at full context, at the ceilings
+  double first_token_seconds = 0;  ///< at least, of one request: encode and prefill at the ceilings
+  double tokens_per_second = 0;    ///< at most, of all requests: decoding at full context, at the ceilings
   /// Tokens that keys and values would have room for, if they had these fractions (WhatIfAxes) of what
   /// everything else leaves of `memory_limit`, or of what the device has.
   std::vector<std::int64_t> kv_tokens{};
@@ -112,13 +113,16 @@ struct WhatIfRow {
 struct WhatIfAxes {
   std::vector<Precision> precisions{Precision::fp32, Precision::fp16, Precision::int8, Precision::int4};
   std::vector<PictureSize> pictures{{336, 336}, {672, 672}, {336, 1344}, {1344, 672}};
-  std::vector<std::int64_t> contexts{2048, 4096};  ///< those beyond the model's are left out
+  std::vector<std::int64_t> contexts{2048, 4096};  ///< up to the model's, else that alone
+  std::vector<std::int64_t> batches{1, 4, 16};
   std::vector<double> kv_fractions{0.2, 0.5, 0.8};
 };
 
-/// Plans the model at every combination, one request at a time. Throws as plan_model() does, but not for
-/// plans that do not fit.
+/// Plans the model at every combination; batches vary fastest, then contexts, pictures, precisions. An axis
+/// is what the options fix instead, where they do: `precision`, the workload's `image_sizes`, `context`,
+/// `batch` above 1. Throws as plan_model() does, but not for plans that do not fit.
 std::vector<WhatIfRow> plan_what_if(const EngineOptions& options, const WhatIfAxes& axes = {});
+/// One line a precision, picture and context, with the batches side by side. `axes`: those of the rows.
 std::string to_text(const std::vector<WhatIfRow>& rows, const WhatIfAxes& axes = {});
 std::string to_json(const std::vector<WhatIfRow>& rows, const WhatIfAxes& axes = {});
 

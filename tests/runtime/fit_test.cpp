@@ -303,19 +303,46 @@ TEST(WhatIf, MoreTokensAndBitsTakeMoreAndFewerBitsAreFaster) {
   options.shape = "llava-1.5-7b";
   options.device = "rtx4090";
   const auto rows = plan_what_if(options);
-  ASSERT_EQ(rows.size(), 4U * 4 * 2);
+  constexpr std::size_t n_batches = 3;
+  ASSERT_EQ(rows.size(), 4U * 4 * 2 * n_batches);
   EXPECT_FALSE(rows.front().fits) << "28 GB in 24";
-  EXPECT_TRUE(rows.back().fits);
-  for (std::size_t i = 0; i + 1 < rows.size(); i += 2) EXPECT_LT(rows[i].peak_bytes, rows[i + 1].peak_bytes);
+  const WhatIfRow& last = rows[rows.size() - n_batches];  // one at once
+  EXPECT_TRUE(last.fits);
+  EXPECT_FALSE(rows.back().fits) << "16 contexts of 4096 take 32 GiB";
+  for (std::size_t i = 0; i + n_batches < rows.size(); i += 2 * n_batches) {
+    EXPECT_LT(rows[i].peak_bytes, rows[i + n_batches].peak_bytes) << "a longer context";
+    EXPECT_LT(rows[i].peak_bytes, rows[i + 1].peak_bytes) << "more at once";
+    EXPECT_LT(rows[i].tokens_per_second, rows[i + 1].tokens_per_second) << "a weight is read for all of them";
+    EXPECT_EQ(rows[i].first_token_seconds, rows[i + 1].first_token_seconds);
+  }
   EXPECT_EQ(rows[0].image_tokens, 576);
-  const WhatIfRow& last = rows.back();
   ASSERT_EQ(last.kv_tokens.size(), 3U);
   EXPECT_GT(last.kv_tokens[0], 0);
   EXPECT_NEAR(static_cast<double>(last.kv_tokens[2]), 4.0 * static_cast<double>(last.kv_tokens[0]), 80);
   EXPECT_EQ(rows[0].kv_tokens[2], 0) << "the weights alone take more than there is";
-  EXPECT_GT(rows.back().tokens_per_second, rows.front().tokens_per_second);
-  EXPECT_NE(to_text(rows).find("1344x672"), std::string::npos);
+  EXPECT_GT(last.tokens_per_second, rows.front().tokens_per_second);
+  const std::string text = to_text(rows);
+  EXPECT_NE(text.find("1344x672"), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4 * 4 * 2 + 4) << "batches stand side by side";
   EXPECT_NE(to_json(rows).find("\"image_tokens\""), std::string::npos);
+}
+
+TEST(WhatIf, WhatTheOptionsFixIsTheSameInAllRows) {
+  EngineOptions options;
+  options.shape = "llava-1.6-vicuna-7b";
+  options.device = "rtx4090";
+  options.precision = Precision::int4;
+  options.context = 3500;
+  options.batch = 2;
+  options.workload = Workload{};
+  options.workload->image_sizes = {{640, 480}};
+  const auto rows = plan_what_if(options);
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].precision, Precision::int4);
+  EXPECT_EQ(rows[0].picture.width, 640);
+  EXPECT_EQ(rows[0].batch, 2);
+  EXPECT_GE(rows[0].context, 3500);
+  EXPECT_LT(rows[0].context, 3600) << "whole pages";
 }
 
 TEST(MemoryByHand, OfLlama7bIsWhatThePlannerSays) {

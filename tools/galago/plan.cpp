@@ -22,12 +22,12 @@ struct PlanArguments {
 };
 
 int run_plan(PlanArguments& arguments) {
+  arguments.engine.workload = arguments.workload;
   if (arguments.what_if) {
     const std::vector<WhatIfRow> rows = plan_what_if(arguments.engine);
     OutputFile().write(arguments.json ? to_json(rows) : to_text(rows));
     return exit_done;
   }
-  arguments.engine.workload = arguments.workload;
   if (arguments.pareto) {
     const std::vector<ParetoRow> rows = plan_pareto(arguments.engine);
     OutputFile().write(arguments.json ? to_json(rows) : to_text(rows));
@@ -74,9 +74,9 @@ void add_plan(CLI::App& app, Run& run) {
       ->type_name("N")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "As one JSON object (docs/plan.md)");
-  CLI::Option* what_if =
-      command->add_flag("--what-if", arguments->what_if,
-                        "A table over precisions, picture sizes and contexts: memory, speed, what fits");
+  CLI::Option* what_if = command->add_flag(
+      "--what-if", arguments->what_if,
+      "A table over precisions, picture sizes, contexts and batches: memory, speed, what fits");
   command
       ->add_flag("--pareto", arguments->pareto,
                  "The choices worth having for --memory, or for what is free: none beats another in quality, "
