@@ -43,7 +43,8 @@ struct PageTable {
 struct GroupedPages {
   Global<const std::uint8_t> base;
   PageTable table;
-  std::int64_t page_stride, values_at, row_bytes;
+  std::int64_t page_stride;
+  int values_at, row_bytes;
   GroupPlaces groups;
 
   __device__ __forceinline__ GroupedPages(const Attend& op, std::int64_t kv_head)
@@ -51,8 +52,8 @@ struct GroupedPages {
              kv_head * op.paged.page_tokens * op.paged.grouped.row_bytes),
         table(op.paged),
         page_stride(op.paged.page_stride),
-        values_at(op.n_kv_heads * op.paged.page_tokens * op.paged.grouped.row_bytes),
-        row_bytes(op.paged.grouped.row_bytes),
+        values_at(static_cast<int>(op.n_kv_heads * op.paged.page_tokens * op.paged.grouped.row_bytes)),
+        row_bytes(static_cast<int>(op.paged.grouped.row_bytes)),
         groups{op.paged.grouped.scales_at, op.paged.grouped.offsets_at,
                static_cast<int>((op.head_size + 31) / 32),
                // takes_pages(): no zero points, which the compiler is to know.
@@ -60,8 +61,8 @@ struct GroupedPages {
 
   template <bool values>
   __device__ __forceinline__ Global<const std::uint8_t> row(int position) const {
-    return base + (table.page(position) * page_stride + table.within(position) * row_bytes +
-                   (values ? values_at : 0));
+    return base + (table.page(position) * page_stride +
+                   (table.within(position) * row_bytes + (values ? values_at : 0)));
   }
 };
 
