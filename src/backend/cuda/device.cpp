@@ -153,15 +153,13 @@ bool Device::is_pinned(const std::byte* address) const {
 
 void Device::upload(std::byte* to, std::span<const std::byte> from) {
   if (from.empty()) return;
-  check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream()),
-        "copy to the device");
+  check_copy(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, stream()));
   if (is_pinned(from.data())) finish();  // the device reads it at its turn; other memory was read by the call
 }
 
 void Device::download(std::span<std::byte> to, const std::byte* from) {
   if (to.empty()) return;
-  check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream()),
-        "copy from the device");
+  check_copy(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, stream()));
   finish();
 }
 
@@ -185,6 +183,12 @@ void Device::finish() {
 void Device::check(cudaError_t error, std::string_view what) {
   last_op_ = what;
   if (error != cudaSuccess) fail_device(fmt::format("at {}", what), cudaGetErrorString(error));
+}
+
+void Device::check_copy(cudaError_t error) const {
+  if (error != cudaSuccess) {
+    fail_device(fmt::format("at a copy after {}", last_op_), cudaGetErrorString(error));
+  }
 }
 
 void Device::fail_device(std::string_view at, std::string_view reason) const {

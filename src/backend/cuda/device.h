@@ -54,6 +54,8 @@ class Device final : public memory::DeviceMemory {
   /// Throws Error{usage} where the kernels were not built for this device.
   void check_kernels();
   bool is_pinned(const std::byte* address) const;
+  /// The work before the copy stays what errors are said to be after.
+  void check_copy(cudaError_t error) const;
   /// Throws DeviceError; `at`: "at rms_norm".
   [[noreturn]] void fail_device(std::string_view at, std::string_view reason) const;
 
