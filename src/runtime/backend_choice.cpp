@@ -133,7 +133,7 @@ bool emulation_stands_in() {
 /// A GPU or, where none can be used, which is told, the CPU.
 std::unique_ptr<backend::Backend> open_best(const EngineOptions& options) {
   const bool emulated = emulation_stands_in();
-  const auto level = emulated || has_driver() ? spdlog::level::warn : spdlog::level::info;
+  const auto level = emulated || has_driver() ? spdlog::level::warn : spdlog::level::debug;
   try {
     return emulated ? open_emulated(0, options) : open_cuda(0, options);
   } catch (const Error& error) {

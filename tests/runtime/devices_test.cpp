@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "runtime/fit.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "runtime/sequence.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
 #include "simt/runtime.h"
@@ -124,21 +124,24 @@ TEST(SeveralDevices, SharePagesAndAnswerBatchesAsOneDoes) {
 /// The planned request for real, on every device.
 void run_request(Executor& executor) {
   const Configuration& configuration = executor.configuration();
-  std::vector<backend::PageId> pages(static_cast<std::size_t>(configuration.n_pages()));
-  std::iota(pages.begin(), pages.end(), 0);
+  memory::PagePool pool(configuration.request_pages());
+  Sequence sequence(pool, configuration.retention(), configuration.context, {});
   if (configuration.with_pictures) executor.encode(configuration.picture.n_tiles, {});
   const std::int64_t length = configuration.prompt_tokens;
   for (std::int64_t done = 0; done < length; done += configuration.prefill_chunk) {
     const std::int64_t n = std::min(configuration.prefill_chunk, length - done);
     const std::vector<std::int32_t> ids(static_cast<std::size_t>(n), 1);
-    executor.step(backend::Phase::prefill, ids, {0, n, done, pages}, done + n == length ? 1 : 0);
+    sequence.append(std::vector<ContentKey>(ids.size()));
+    executor.step(backend::Phase::prefill, ids, {0, n, done, sequence.pages(), 0, sequence.given_back()},
+                  done + n == length ? 1 : 0);
   }
+  while (sequence.length() < configuration.context) sequence.append(std::vector<ContentKey>(1));
   const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration.batch), 1);
   std::vector<backend::SequenceRows> rows;
   for (std::int64_t i = 0; i < configuration.batch; ++i) {
-    rows.push_back({i, 1, configuration.context - 1, pages});
+    rows.push_back({i, 1, configuration.context - 1, sequence.pages(), 0, sequence.given_back()});
   }
-  executor.copy_page(0, pages.back());
+  executor.copy_page(0, sequence.pages().back());
   executor.step(backend::Phase::decode, ids, rows, configuration.batch);
 }
 

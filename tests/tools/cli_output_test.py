@@ -58,8 +58,8 @@ class Output(CliTest):
         self.assertNotIn(b"\x1b", done.stdout)
 
     def caption_with_failing_device(self, device, code):
-        """The third of three pictures' work meets a kernel that fails (needs the emulated device)."""
-        environment = {**os.environ, "GALAGO_AUTO_IS_EMULATED": "1", "GALAGO_SIMT_FAILURES": "launch 300"}
+        """The second of three pictures' work meets a kernel that fails (needs the emulated device)."""
+        environment = {**os.environ, "GALAGO_AUTO_IS_EMULATED": "1", "GALAGO_SIMT_FAILURES": "launch 200"}
         done = subprocess.run([BINARY, "caption", "-m", MODEL, "--max-new-tokens", "4", "--device", device,
                                "--format", "jsonl", "-o", self.out, self.pictures],
                               env=environment, capture_output=True, timeout=300, check=False)
