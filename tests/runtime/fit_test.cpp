@@ -16,6 +16,7 @@
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/shape_model.h"
+#include "support/sanitizer.h"
 
 namespace galago::runtime {
 namespace {
@@ -220,13 +221,8 @@ TEST(FitSearch, ALadderInWordsShowsWhatSomeBudgetTakesAndCountsTheRest) {
   EXPECT_NE(at("and 2 that need no less"), std::string::npos);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool keeps_freed_memory = true;
-#else
-constexpr bool keeps_freed_memory = false;
-#endif
 /// What the process may gain from one plan to the next.
-constexpr std::uint64_t growth = keeps_freed_memory ? 256 << 20 : 8 << 20;
+constexpr std::uint64_t growth = test::keeps_freed_memory ? 256 << 20 : 8 << 20;
 
 TEST(FitSearch, SaysTheSmallestConfigurationAndTheMissingBytes) {
   EngineOptions options = shape_options();
@@ -368,7 +364,7 @@ TEST(FitSearch, ABudgetAboveTheMachineIsRefused) {
 }
 
 TEST(FitSearch, AModelLoadedForABudgetAnswersWithinIt) {
-  if (keeps_freed_memory) GTEST_SKIP() << "AddressSanitizer's heap grows by more than the model has";
+  if (test::keeps_freed_memory) GTEST_SKIP() << "AddressSanitizer's heap grows by more than the model has";
   EngineOptions options;
   options.model = std::filesystem::path(GALAGO_GOLDENS_DIR) / "llava-1.5";
   options.workload = Workload{"Describe the picture.", 1, 4};
