@@ -32,7 +32,8 @@ GroupValues group_values(const Grouped& format, const GroupedLayout& layout, std
   const Bytes width = size_of(format.scale);
   GroupValues values{read_number(format.scale, row, layout.scales_at + index * width)};
   if (format.offset == GroupOffset::zero_point) {
-    values.zero = static_cast<std::int8_t>(row[layout.offsets_at + index]);
+    const auto stored = std::to_integer<int>(row[layout.offsets_at + index]);
+    values.zero = (stored ^ 0x80) - 0x80;  // it is a signed byte
   } else if (format.offset == GroupOffset::minimum) {
     values.minimum = read_number(format.scale, row, layout.offsets_at + index * width);
   }
