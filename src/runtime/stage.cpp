@@ -1,5 +1,6 @@
 #include "runtime/stage.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -20,6 +21,11 @@ bool lasts(const memory::Arena& arena, RegionId id) {
 
 std::span<std::byte> bytes_of(const Matrix& values) {
   return std::as_writable_bytes(std::span(values.data, static_cast<std::size_t>(values.rows * values.cols)));
+}
+
+/// Both contiguous, in the host's memory.
+void copy(const Matrix& from, const Matrix& to) {
+  std::copy_n(from.data, from.rows * from.cols, to.data);
 }
 
 }  // namespace
@@ -97,7 +103,7 @@ void Stage::run(const model::DecoderStep& step, std::int64_t n_logits, Stage* ne
 void Stage::hand_over(const Matrix& hidden, const Matrix& handed) {
   queue_.submit(backend::Op::hand_over, backend::costs::move(hidden, handed), [&] {
     if (arena_.device() == nullptr) {
-      std::memcpy(handed.data, hidden.data, bytes_of(hidden).size());
+      copy(hidden, handed);
     } else {
       arena_.device()->download(bytes_of(handed), bytes_of(hidden).data());
     }
@@ -108,7 +114,7 @@ void Stage::receive(const Matrix& hidden) {
   const Matrix handed = handed_.slice_rows(0, hidden.rows);
   queue_.submit(backend::Op::hand_over, backend::costs::move(handed, hidden), [&] {
     if (arena_.device() == nullptr) {
-      std::memcpy(hidden.data, handed.data, bytes_of(hidden).size());
+      copy(handed, hidden);
     } else {
       arena_.device()->upload(bytes_of(hidden).data(), bytes_of(handed));
     }
