@@ -170,7 +170,7 @@ void Device::copy_beside(std::byte* to, std::span<const std::byte> from) {
 }
 
 std::unique_ptr<memory::Mark> Device::make_mark() {
-  return std::make_unique<EventMark>(stream(), copies_);
+  return std::make_unique<EventMark>(*this, stream(), copies_);
 }
 
 void Device::finish() {

@@ -33,6 +33,9 @@ class Device final : public memory::DeviceMemory {
   /// Throws DeviceError for an error of the call or op that `what` names.
   void check(cudaError_t error, std::string_view what);
 
+  /// Throws DeviceError; `at`: "at rms_norm". Any thread may do so.
+  [[noreturn]] void fail_device(std::string_view at, std::string_view reason) const;
+
   /// "cuda:1"
   std::string word() const;
   /// "NVIDIA H200, sm_90"
@@ -56,8 +59,6 @@ class Device final : public memory::DeviceMemory {
   bool is_pinned(const std::byte* address) const;
   /// The work before the copy stays what errors are said to be after.
   void check_copy(cudaError_t error) const;
-  /// Throws DeviceError; `at`: "at rms_norm".
-  [[noreturn]] void fail_device(std::string_view at, std::string_view reason) const;
 
   int index_;
   int major_ = 0;

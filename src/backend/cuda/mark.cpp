@@ -1,24 +1,15 @@
 #include "backend/cuda/mark.h"
 
-#include <fmt/format.h>
-
-#include "galago/device_error.h"
-
 namespace galago::backend::GALAGO_DEVICE_SPACE {
-namespace {
 
-void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  throw DeviceError(fmt::format(
-      "the CUDA device failed where copies and work wait for each other: {}; the model can be loaded "
-      "again with --device cpu",
-      cudaGetErrorString(error)));
+EventMark::EventMark(const Device& device, cudaStream_t work, cudaStream_t copies)
+    : device_(device), work_(work), copies_(copies) {
+  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
 }
 
-}  // namespace
-
-EventMark::EventMark(cudaStream_t work, cudaStream_t copies) : work_(work), copies_(copies) {
-  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+void EventMark::check(cudaError_t error) const {
+  if (error == cudaSuccess) return;
+  device_.fail_device("where copies and work wait for each other", cudaGetErrorString(error));
 }
 
 EventMark::~EventMark() {

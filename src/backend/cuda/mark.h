@@ -1,21 +1,14 @@
 // CUDA's events as marks in a device's two streams.
 #pragma once
 
-#include "kernels/cuda/runtime.h"
-#include "memory/device_memory.h"
-
-#if defined(GALAGO_SIMT)
-namespace galago::backend::emulated {
-using namespace galago::simt;  // NOLINT: the calls' own names
-}
-#endif
+#include "backend/cuda/device.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 
 class EventMark final : public memory::Mark {
  public:
-  /// Both streams outlive the mark.
-  EventMark(cudaStream_t work, cudaStream_t copies);
+  /// The device and its streams outlive the mark.
+  EventMark(const Device& device, cudaStream_t work, cudaStream_t copies);
   ~EventMark() override;
 
   void set_after_work() override;
@@ -25,6 +18,9 @@ class EventMark final : public memory::Mark {
   void wait() override;
 
  private:
+  void check(cudaError_t error) const;
+
+  const Device& device_;
   cudaStream_t work_;
   cudaStream_t copies_;
   cudaEvent_t event_ = nullptr;
