@@ -44,11 +44,13 @@ Bytes least_budget(const Rehearsal& rehearsal, const EngineOptions& options) {
 }
 
 /// Without a budget the machine's free memory counts: the configuration with as long a context as the limit
-/// allows, where it is not fixed.
-Configuration within_kv_limit(const Blueprint& model, const EngineOptions& options, const Demand& demand,
-                              const Configuration& asked, const Rehearsal& rehearsal) {
+/// allows, where it is not fixed; none where what was asked for is within it.
+std::optional<Configuration> within_kv_limit(const Blueprint& model, const EngineOptions& options,
+                                             const Demand& demand, const Configuration& asked,
+                                             const Rehearsal& rehearsal) {
+  if (!options.kv_limit) return std::nullopt;
   const Bytes available = available_memory();
-  if (!options.kv_limit || available == 0 || least_budget(rehearsal, options) <= available) return asked;
+  if (available == 0 || least_budget(rehearsal, options) <= available) return std::nullopt;
   const double allowed =
       kv_allowance(*options.kv_limit, available, {rehearsal.peak_bytes(), kv_bytes(rehearsal)});
   const auto page_bytes = static_cast<double>(kv_bytes(rehearsal)) / static_cast<double>(asked.n_pages());
@@ -119,19 +121,20 @@ double kv_allowance(double fraction, Bytes available, const KvPart& part) {
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
                const backend::Backends& backends, Bytes opening, Ladder ladder) {
-  const Configuration asked = configure(options, model.description, demand);
-  OutsideBytes outside = outside_bytes(model, options, asked, any_on_device(backends));
+  Configuration configuration = configure(options, model.description, demand);
+  OutsideBytes outside = outside_bytes(model, options, configuration, any_on_device(backends));
   outside.opening = opening;
   const LayerSplit split(model, options, backends, outside);
   if (options.memory_limit > 0) {
     return settle_within_budget(model, options, fit_candidates(model, options, demand), split, ladder);
   }
-  Configuration configuration = asked;
-  const Rehearsal rehearsal = split.settle(configuration);
-  Configuration within = within_kv_limit(model, options, demand, configuration, rehearsal);
-  const Rehearsal planned = split.settle(within);
-  split.check(within, planned);
-  return settle_on(model, within, planned, split);
+  Rehearsal rehearsal = split.settle(configuration);
+  if (auto shorter = within_kv_limit(model, options, demand, configuration, rehearsal)) {
+    configuration = std::move(*shorter);
+    rehearsal = split.settle(configuration);
+  }
+  split.check(configuration, rehearsal);
+  return settle_on(model, configuration, rehearsal, split);
 }
 
 std::string describe_choice(const Configuration& configuration, const model::Description& description) {

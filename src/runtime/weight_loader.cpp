@@ -277,13 +277,13 @@ void WeightLoader::read_blocks(const checkpoint::TensorSource& source, const Gro
   for_rows(source, batch, [&](std::int64_t first, std::int64_t count) {
     read_stored(source, first * cols, {stored, static_cast<std::size_t>(count * stored_bytes)});
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::span<std::byte> record_place(to->next(row_bytes), row_bytes);
+      const std::span<std::byte> place(to->next(row_bytes), row_bytes);
       const std::span<const std::byte> row(stored + i * stored_bytes, static_cast<std::size_t>(stored_bytes));
       if (format == stored_format) {
-        group_blocks(type, row, cols, record_place);
+        group_blocks(type, row, cols, place);
       } else {
         group_blocks(type, row, cols, {record, record_bytes});
-        convert_row(stored_format, {record, record_bytes}, format, cols, record_place);
+        convert_row(stored_format, {record, record_bytes}, format, cols, place);
       }
     }
   });
