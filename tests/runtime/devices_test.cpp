@@ -14,10 +14,10 @@
 #include "runtime/fit.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
-#include "runtime/sequence.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
 #include "simt/runtime.h"
+#include "support/planned_request.h"
 
 namespace galago::runtime {
 namespace {
@@ -121,30 +121,6 @@ TEST(SeveralDevices, SharePagesAndAnswerBatchesAsOneDoes) {
   EXPECT_EQ(texts_on("cuda-emulated,cpu"), alone);
 }
 
-/// The planned request for real, on every device.
-void run_request(Executor& executor) {
-  const Configuration& configuration = executor.configuration();
-  memory::PagePool pool(configuration.request_pages());
-  Sequence sequence(pool, configuration.retention(), configuration.context, {});
-  if (configuration.with_pictures) executor.encode(configuration.picture.n_tiles, {});
-  const std::int64_t length = configuration.prompt_tokens;
-  for (std::int64_t done = 0; done < length; done += configuration.prefill_chunk) {
-    const std::int64_t n = std::min(configuration.prefill_chunk, length - done);
-    const std::vector<std::int32_t> ids(static_cast<std::size_t>(n), 1);
-    sequence.append(std::vector<ContentKey>(ids.size()));
-    executor.step(backend::Phase::prefill, ids, {0, n, done, sequence.pages(), 0, sequence.given_back()},
-                  done + n == length ? 1 : 0);
-  }
-  while (sequence.length() < configuration.context) sequence.append(std::vector<ContentKey>(1));
-  const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration.batch), 1);
-  std::vector<backend::SequenceRows> rows;
-  for (std::int64_t i = 0; i < configuration.batch; ++i) {
-    rows.push_back({i, 1, configuration.context - 1, sequence.pages(), 0, sequence.given_back()});
-  }
-  executor.copy_page(0, sequence.pages().back());
-  executor.step(backend::Phase::decode, ids, rows, configuration.batch);
-}
-
 TEST(SeveralDevices, UseEveryRegionAsPlanned) {
   std::vector<std::unique_ptr<backend::Backend>> devices;
   devices.push_back(backend::emulated::make_backend(1, backend::CudaProducts::tensor_cores));
@@ -169,8 +145,8 @@ TEST(SeveralDevices, UseEveryRegionAsPlanned) {
         ASSERT_EQ(settled.configuration.stage_layers.size(), devices.size());
         Executor executor(files.checkpoint, files.description, settled.configuration, backends,
                           reserve(settled.rehearsal, backends));
-        run_request(executor);
-        if (staged) run_request(executor);
+        test::run_planned_request(executor);
+        if (staged) test::run_planned_request(executor);
         for (std::size_t i = 0; i < executor.n_stages(); ++i) {
           const memory::Occupancy& planned = settled.rehearsal.stages[i].memory;
           EXPECT_EQ(executor.arena(i).occupancy().by_phase, planned.by_phase) << "device " << i;

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <random>
@@ -16,7 +15,7 @@
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
-#include "runtime/sequence.h"
+#include "support/planned_request.h"
 
 namespace galago::runtime {
 namespace {
@@ -76,38 +75,6 @@ std::string describe(const EngineOptions& options) {
          std::to_string(options.streamed_layers);
 }
 
-/// The planned request for real, twice where that brings the tower back.
-void run_request(Executor& executor) {
-  const Configuration& configuration = executor.configuration();
-  // With no more pages than one request is said to need.
-  memory::PagePool pool(configuration.request_pages());
-  Sequence sequence(pool, configuration.retention(), configuration.context, {});
-  if (configuration.with_pictures) {
-    const auto black = [](std::int64_t, std::int64_t, std::span<float> pixels) {
-      std::fill(pixels.begin(), pixels.end(), 0.0F);
-    };
-    executor.encode(configuration.picture.n_tiles, black, {}, configuration.kept_pictures - 1);
-  }
-  const std::int64_t length = configuration.prompt_tokens;
-  for (std::int64_t done = 0; done < length; done += configuration.prefill_chunk) {
-    const std::int64_t n = std::min(configuration.prefill_chunk, length - done);
-    const bool last = done + n == length;
-    const std::vector<std::int32_t> ids(static_cast<std::size_t>(n), 1);
-    sequence.append(std::vector<ContentKey>(ids.size()));
-    executor.step(backend::Phase::prefill, ids, {0, n, done, sequence.pages(), 0, sequence.given_back()},
-                  configuration.logit_rows > 1 ? n : (last ? 1 : 0));
-  }
-  // Sequences with all their pages shared.
-  const std::vector<std::int32_t> ids(static_cast<std::size_t>(configuration.batch), 1);
-  std::vector<backend::SequenceRows> rows;
-  for (std::int64_t i = 0; i < configuration.batch; ++i) {
-    rows.push_back({i, 1, configuration.context - 1, sequence.pages(), 0, sequence.given_back()});
-  }
-  executor.copy_page(0, sequence.pages().back());
-  const Matrix logits = executor.step(backend::Phase::decode, ids, rows, configuration.batch);
-  EXPECT_TRUE(std::isfinite(logits.row(configuration.batch - 1)[0]));
-}
-
 /// `n` random configurations of the goldens, each on one of the backends.
 void expect_plans_are_used(int n, std::span<backend::Backend* const> backends) {
   std::vector<Blueprint> models;
@@ -130,8 +97,8 @@ void expect_plans_are_used(int n, std::span<backend::Backend* const> backends) {
         configure(options, model.description, {0, largest_picture(model, std::nullopt)});
     const Rehearsal plan = rehearse(model, configuration, backend);
     Executor executor(model.checkpoint, model.description, configuration, backend, reserve(plan, backend));
-    run_request(executor);
-    if (configuration.tower_staged) run_request(executor);
+    test::run_planned_request(executor);
+    if (configuration.tower_staged) test::run_planned_request(executor);
     const memory::Occupancy used = executor.arena().occupancy();
     EXPECT_EQ(used.by_phase, plan.stages.front().memory.by_phase);
     EXPECT_EQ(used.total(), plan.stages.front().memory.total());

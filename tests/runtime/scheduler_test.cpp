@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "galago/galago.h"
+#include "support/tasks.h"
 
 namespace galago {
 namespace {
@@ -66,17 +67,12 @@ Told all_at_once(Engine& engine, const std::vector<Request>& requests,
                  std::size_t stop_after = ~std::size_t{0}) {
   Told told;
   std::size_t next = 0;
-  engine.generate_all(
-      [&]() -> std::optional<Task> {
-        if (next == requests.size()) return std::nullopt;
-        return Task{requests[next++]};
-      },
-      [&](const Outcome& outcome) {
-        if (told.order.empty()) told.most_ahead = next;
-        told.order.push_back(outcome.task);
-        told.outcomes[outcome.task] = outcome;
-        return told.order.size() < stop_after;
-      });
+  engine.generate_all(test::hand_out(requests, next), [&](const Outcome& outcome) {
+    if (told.order.empty()) told.most_ahead = next;
+    told.order.push_back(outcome.task);
+    told.outcomes[outcome.task] = outcome;
+    return told.order.size() < stop_after;
+  });
   return told;
 }
 

@@ -18,6 +18,7 @@
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "support/tasks.h"
 
 namespace galago {
 namespace {
@@ -312,15 +313,10 @@ TEST(Window, RequestsOfABatchAnswerAsAlone) {
     ASSERT_EQ(engine.plan().n_pages, n_pages);
     for (int round = 0; round < 2; ++round) {
       std::size_t next = 0;
-      engine.generate_all(
-          [&]() -> std::optional<Task> {
-            if (next == requests.size()) return std::nullopt;
-            return Task{requests[next++]};
-          },
-          [&](const Outcome& outcome) {
-            answers[outcome.task] = outcome.completion.value().token_ids;
-            return true;
-          });
+      engine.generate_all(test::hand_out(requests, next), [&](const Outcome& outcome) {
+        answers[outcome.task] = outcome.completion.value().token_ids;
+        return true;
+      });
       EXPECT_EQ(answers, expected) << n_pages << " pages, round " << round;
     }
   }
