@@ -52,6 +52,51 @@ GALAGO_INLINE Dot add_scaled(const Products& products, float scale, const Dot& t
   return add_scaled(products, scale, scale, to);
 }
 
+// Eight neighbouring chunks of quants of 4 bits at once: each has its place among the eight of a Dot.
+
+GALAGO_INLINE Dot splat(float x) {
+  return {{x, x, x, x, x, x, x, x}};
+}
+GALAGO_INLINE Dot load_eight(const float* p) {
+  Dot r;
+  memcpy(r.v, p, sizeof r.v);
+  return r;
+}
+GALAGO_INLINE Dot mul(Dot a, const Dot& b) {
+  for (int i = 0; i < 8; ++i) a.v[i] *= b.v[i];
+  return a;
+}
+GALAGO_INLINE Dot fma(const Dot& a, const Dot& b, Dot c) {
+  for (int i = 0; i < 8; ++i) c.v[i] += a.v[i] * b.v[i];
+  return c;
+}
+/// Numbers in FP16 of the groups of eight chunks, which are 1 << shift long.
+template <int shift>
+GALAGO_INLINE Dot eight_halves(const std::uint8_t* p) {
+  Dot r;
+  for (int i = 0; i < 8; ++i) r.v[i] = widen_f16(reinterpret_cast<const std::uint16_t*>(p)[i >> shift]);
+  return r;
+}
+/// Signed bytes likewise.
+template <int shift>
+GALAGO_INLINE Dot eight_bytes(const std::uint8_t* p) {
+  Dot r;
+  for (int i = 0; i < 8; ++i) r.v[i] = static_cast<float>(static_cast<std::int8_t>(p[i >> shift]));
+  return r;
+}
+/// sums [n] of each chunk's quants times the n rows x.
+template <int n>
+GALAGO_INLINE void sums_of_eight(const std::uint8_t* p, const std::int8_t* const* x, Dot* sums) {
+  for (int row = 0; row < n; ++row) {
+    for (int i = 0; i < 8; ++i) {
+      const Products products = NibbleChunk::products(p + 16 * i, x[row] + 32 * i);
+      std::int32_t total = 0;
+      for (const std::int32_t product : products.v) total += product;
+      sums[row].v[i] = static_cast<float>(total);
+    }
+  }
+}
+
 /// What a chunk's quants become in a panel: 32 unsigned bytes in the order of k.
 /// Quants of 8 bits are made unsigned by adding 128.
 template <int bits>

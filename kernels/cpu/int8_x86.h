@@ -72,6 +72,85 @@ GALAGO_INLINE Dot add_scaled(__m256 products, float first, float last, Dot to) {
   return {_mm256_fmadd_ps(products, _mm256_set_m128(_mm_set1_ps(last), _mm_set1_ps(first)), to.v)};
 }
 
+// Eight neighbouring chunks of quants of 4 bits at once: each has its place among the eight of a Dot.
+
+GALAGO_INLINE Dot splat(float x) {
+  return {_mm256_set1_ps(x)};
+}
+GALAGO_INLINE Dot load_eight(const float* p) {
+  return {_mm256_loadu_ps(p)};
+}
+GALAGO_INLINE Dot mul(Dot a, Dot b) {
+  return {_mm256_mul_ps(a.v, b.v)};
+}
+GALAGO_INLINE Dot fma(Dot a, Dot b, Dot c) {
+  return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
+
+/// The first 8 >> shift numbers, each 1 << shift times.
+template <int shift>
+GALAGO_INLINE Dot spread(__m256 few) {
+  if constexpr (shift == 0) return {few};
+  const __m256i order =
+      shift == 1 ? _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3) : _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+  return {_mm256_permutevar8x32_ps(few, order)};
+}
+/// Numbers in FP16 of the groups of eight chunks.
+template <int shift>
+GALAGO_INLINE Dot eight_halves(const std::uint8_t* p) {
+  __m128i few;
+  if constexpr (shift == 0) few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  if constexpr (shift == 1) few = _mm_loadu_si64(p);
+  if constexpr (shift == 2) few = _mm_loadu_si32(p);
+  return spread<shift>(_mm256_cvtph_ps(few));
+}
+/// Signed bytes of the groups of eight chunks.
+template <int shift>
+GALAGO_INLINE Dot eight_bytes(const std::uint8_t* p) {
+  std::int64_t few = 0;
+  memcpy(&few, p, 8 >> shift);
+  return spread<shift>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(few))));
+}
+
+/// Sums of the products of `low` with `x_low` and `high` with `x_high`, eight of them each.
+GALAGO_INLINE __m256i sum_products(__m256i low, __m256i x_low, __m256i high, __m256i x_high) {
+#if defined(GALAGO_VNNI)
+  return add_products(add_products(_mm256_setzero_si256(), low, x_low), high, x_high);
+#else
+  const __m256i pairs =
+      _mm256_add_epi16(_mm256_maddubs_epi16(low, x_low), _mm256_maddubs_epi16(high, x_high));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#endif
+}
+/// 16 bytes at `p` beside 16 at `q`.
+GALAGO_INLINE __m256i beside(const std::int8_t* p, const std::int8_t* q) {
+  const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(first),
+                                 _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), 1);
+}
+/// sums [n] of each chunk's quants times the n rows x. Two chunks are unpacked at once: the lower quants of
+/// both, then the upper.
+template <int n>
+GALAGO_INLINE void sums_of_eight(const std::uint8_t* p, const std::int8_t* const* x, Dot* sums) {
+  __m256i pairs[n][4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32 * i));
+    const __m256i low = _mm256_and_si256(both, _mm256_set1_epi8(15));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
+    for (int row = 0; row < n; ++row) {
+      const std::int8_t* left = x[row] + 64 * i;
+      pairs[row][i] = sum_products(low, beside(left, left + 32), high, beside(left + 16, left + 48));
+    }
+  }
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (int row = 0; row < n; ++row) {
+    const __m256i whole = _mm256_hadd_epi32(_mm256_hadd_epi32(pairs[row][0], pairs[row][1]),
+                                            _mm256_hadd_epi32(pairs[row][2], pairs[row][3]));
+    sums[row].v = _mm256_cvtepi32_ps(_mm256_permutevar8x32_epi32(whole, order));
+  }
+}
+
 /// What a chunk's quants become in a panel: 32 unsigned bytes in the order of k.
 template <int bits>
 struct PanelQuants;

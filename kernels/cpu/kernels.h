@@ -62,6 +62,7 @@ struct Linear {
   std::int64_t y_stride;
   const GroupedRows* grouped = nullptr;  // what w and up are instead of `element`s
   const Int8Rows* int8 = nullptr;        // x in int8 to multiply with instead; only where multiplies_int8
+  const Int8Rows* rest = nullptr;        // beside it, in int8 too: what rounding has left of x
   /// x in BF16 to multiply FP16 and BF16 weights with instead where x has more than linear_few_rows; only
   /// where the table multiplies_bf16.
   const Bf16Rows* bf16 = nullptr;

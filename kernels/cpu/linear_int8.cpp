@@ -22,31 +22,95 @@ struct ChunkOf<8> {
   using Type = ByteChunk;
 };
 
-/// results [n] = row `row` of x times n weight rows
+/// A row of x: quants, and for each part the scale and the sum.
+struct Int8Row {
+  const std::int8_t* quants;
+  const float* scales;
+  const float* sums;
+
+  Int8Row(const Int8Rows& x, std::int64_t row)
+      : quants(x.quants + row * x.stride),
+        scales(x.scales + row * (x.stride / chunk)),
+        sums(x.sums + row * (x.stride / x.sum_length)) {}
+};
+
+/// What the groups of eight chunks add to each of their weights.
+template <GroupOffset offset, int shift>
+GALAGO_INLINE Dot eight_offsets(const GroupedRows& format, const std::uint8_t* w, std::int64_t first,
+                                Dot scales) {
+  const std::uint8_t* at = w + format.offsets_at;
+  if constexpr (offset == GroupOffset::minimum) return eight_halves<shift>(at + 2 * (first >> shift));
+  if constexpr (offset == GroupOffset::zero_point)
+    return mul(mul(scales, splat(-1)), eight_bytes<shift>(at + (first >> shift)));
+  return mul(scales, splat(-middle(4)));
+}
+
+/// sums [n_rows] += rows of x times the whole eights among the n_chunks of a row of quants of 4 bits; how
+/// many chunks those are
+template <GroupOffset offset, int shift, int n_rows>
+std::int64_t add_eights(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
+                        std::int64_t n_chunks, Dot* sums) {
+  std::int64_t i = 0;
+  for (; i + 8 <= n_chunks; i += 8) {
+    const std::uint8_t* quants = w + i * NibbleChunk::bytes;
+    fetch_behind<8 * NibbleChunk::bytes>(quants);
+    fetch_behind<16>(w + format.scales_at + 2 * (i >> shift));
+    const Dot scales = eight_halves<shift>(w + format.scales_at + 2 * (i >> shift));
+    const Dot offsets = eight_offsets<offset, shift>(format, w, i, scales);
+    Dot products[n_rows];
+    const std::int8_t* left[n_rows];
+    for (int row = 0; row < n_rows; ++row) left[row] = x[row].quants + i * chunk;
+    sums_of_eight<n_rows>(quants, left, products);
+    for (int row = 0; row < n_rows; ++row) {
+      sums[row] = fma(mul(scales, load_eight(x[row].scales + i)), products[row], sums[row]);
+      sums[row] = fma(offsets, load_eight(x[row].sums + i), sums[row]);
+    }
+  }
+  return i;
+}
+
+template <int n_rows>
+using AddEights = std::int64_t (*)(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
+                                   std::int64_t n_chunks, Dot* sums);
+
+template <GroupOffset offset, int n_rows>
+AddEights<n_rows> eights_of(const GroupedRows& format) {
+  if (format.group == 128) return add_eights<offset, 2, n_rows>;
+  return format.group == 64 ? add_eights<offset, 1, n_rows> : add_eights<offset, 0, n_rows>;
+}
+
+/// Chosen once for many weight rows.
+template <int n_rows>
+AddEights<n_rows> eights_of(const GroupedRows& format) {
+  switch (format.offset) {
+    case GroupOffset::minimum:
+      return eights_of<GroupOffset::minimum, n_rows>(format);
+    case GroupOffset::zero_point:
+      return eights_of<GroupOffset::zero_point, n_rows>(format);
+    case GroupOffset::none:
+      break;
+  }
+  return eights_of<GroupOffset::none, n_rows>(format);
+}
+
+/// x times parts [first, end) of n weight rows, added to results [n].
 template <int bits, int parts, int n>
-void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, float* results) {
+void add_parts(const Linear& op, const std::uint8_t* rows, const Int8Row& x, std::int64_t first,
+               std::int64_t end, float* results) {
   using Chunk = typename ChunkOf<bits>::Type;
   const GroupValues<bits, parts> values(*op.grouped);
-  const Int8Rows& x = *op.int8;
-  const std::int8_t* quants = x.quants + row * x.stride;
-  const float* x_scales = x.scales + row * (x.stride / chunk);
-  const float* x_sums = x.sums + row * (x.stride / x.sum_length);
-  const std::int64_t n_parts = parts_of<parts>(op.k);
+  const std::int64_t row_bytes = op.grouped->row_bytes;
   // The rows after these n lie behind them: as much of them is fetched at each chunk as is read.
-  const std::uint8_t* next = rows + n * op.grouped->row_bytes;
-  const std::int64_t step = n * op.grouped->row_bytes * parts / n_parts;
+  const std::uint8_t* next = rows + n * row_bytes;
+  const std::int64_t step = n * row_bytes * parts / end;
   Dot sums[n];
-  for (int j = 0; j < n; ++j) {
-    sums[j] = zero_dot();
-    results[j] = 0;
-  }
-  for (std::int64_t first = 0; first < n_parts; first += block_chunks * parts) {
-    const std::int64_t count =
-        n_parts - first < block_chunks * parts ? n_parts - first : block_chunks * parts;
+  for (int j = 0; j < n; ++j) sums[j] = zero_dot();
+  for (; first < end; first += block_chunks * parts) {
+    const std::int64_t count = end - first < block_chunks * parts ? end - first : block_chunks * parts;
     float scales[n][block_chunks * parts + 1];
     for (int j = 0; j < n; ++j) {
-      results[j] += values.prepare(rows + j * op.grouped->row_bytes, first, count, x_scales + first / parts,
-                                   x_sums + first, scales[j]);
+      results[j] += values.prepare(rows + j * row_bytes, first, count, x.scales + first / parts,
+                                   x.sums + first, scales[j]);
       scales[j][count] = 0;  // of the half chunk that is missing
     }
     for (std::int64_t i = 0; i < count; i += parts) {
@@ -54,7 +118,7 @@ void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, floa
       prefetch<n*(Chunk::bytes + 4)>(next + at * step);
       for (int j = 0; j < n; ++j) {
         const auto products =
-            Chunk::products(rows + j * op.grouped->row_bytes + at * Chunk::bytes, quants + at * chunk);
+            Chunk::products(rows + j * row_bytes + at * Chunk::bytes, x.quants + at * chunk);
         sums[j] = parts == 2 ? add_scaled(products, scales[j][i], scales[j][i + parts - 1], sums[j])
                              : add_scaled(products, scales[j][i], sums[j]);
       }
@@ -63,14 +127,51 @@ void dot_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, floa
   for (int j = 0; j < n; ++j) results[j] += sum(sums[j]);
 }
 
+/// results [n] += x times n weight rows
+template <int bits, int parts, int n>
+void add_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, float* results) {
+  const std::int64_t n_parts = parts_of<parts>(op.k);
+  add_parts<bits, parts, n>(op, rows, Int8Row(*op.int8, row), 0, n_parts, results);
+  if (op.rest != nullptr) add_parts<bits, parts, n>(op, rows, Int8Row(*op.rest, row), 0, n_parts, results);
+}
+
 template <int bits, int parts>
 void dot(const Linear& op, const void* weights, std::int64_t row, std::int64_t column, std::int64_t n_columns,
          float* sums) {
   const std::int64_t row_bytes = op.grouped->row_bytes;
   const auto* w = static_cast<const std::uint8_t*>(weights) + column * row_bytes;
+  for (std::int64_t j = 0; j < n_columns; ++j) sums[j] = 0;
   std::int64_t j = 0;
-  for (; j + 4 <= n_columns; j += 4) dot_rows<bits, parts, 4>(op, w + j * row_bytes, row, sums + j);
-  for (; j < n_columns; ++j) dot_rows<bits, parts, 1>(op, w + j * row_bytes, row, sums + j);
+  for (; j + 4 <= n_columns; j += 4) add_rows<bits, parts, 4>(op, w + j * row_bytes, row, sums + j);
+  for (; j < n_columns; ++j) add_rows<bits, parts, 1>(op, w + j * row_bytes, row, sums + j);
+}
+
+/// sums [n_columns] = the sum of n_rows rows of x times weight rows, which are read one after the other, in
+/// step with memory
+template <int n_rows>
+void sum_eights(const Linear& op, const std::uint8_t* w, const Int8Row* x, std::int64_t n_columns,
+                float* sums) {
+  const AddEights<n_rows> add_eights = eights_of<n_rows>(*op.grouped);
+  const std::int64_t n_chunks = parts_of<1>(op.k);
+  for (std::int64_t j = 0; j < n_columns; ++j, w += op.grouped->row_bytes) {
+    Dot eights[n_rows];
+    for (Dot& dot : eights) dot = zero_dot();
+    const std::int64_t done = add_eights(*op.grouped, w, x, op.k / chunk, eights);
+    sums[j] = 0;
+    for (int row = 0; row < n_rows; ++row) {
+      sums[j] += sum(eights[row]);
+      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[row], done, n_chunks, sums + j);
+    }
+  }
+}
+
+void dot_in_eights(const Linear& op, const void* weights, std::int64_t row, std::int64_t column,
+                   std::int64_t n_columns, float* sums) {
+  const auto* w = static_cast<const std::uint8_t*>(weights) + column * op.grouped->row_bytes;
+  const Int8Row x(*op.int8, row);
+  if (op.rest == nullptr) return sum_eights<1>(op, w, &x, n_columns, sums);
+  const Int8Row both[] = {x, Int8Row(*op.rest, row)};
+  sum_eights<2>(op, w, both, n_columns, sums);
 }
 
 template <int bits, int parts>
@@ -95,10 +196,14 @@ void multiply(const Linear& op, const void* weights, const PanelPart& part, floa
                        n_chunks);
   }
   multiply_rows(*op.int8, part.row, part.n_rows, first, n_chunks, packed, sums);
+  if (op.rest != nullptr) multiply_rows(*op.rest, part.row, part.n_rows, first, n_chunks, packed, sums);
 }
 
 template <int bits, int parts>
 WeightRows rows_of(const GroupedRows& format) {
+  if constexpr (bits == 4 && parts == 1) {
+    if (format.scale == Element::f16) return {multiply<bits, parts>, dot_in_eights};
+  }
   if constexpr (bits <= panel_bits) {
     return {multiply<bits, parts>, dot<bits, parts>};
   } else {

@@ -55,6 +55,14 @@ GALAGO_INLINE void prefetch(const void* p) {
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i);
 }
 
+/// Brings lines near that lie some way behind [p, p + bytes): weight rows follow each other in memory, and
+/// what processors fetch by themselves ends with each page.
+template <int bytes>
+GALAGO_INLINE void fetch_behind(const void* p) {
+  constexpr int distance = 4096;  // what arrives from memory while so much is computed
+  prefetch<bytes>(static_cast<const char*>(p) + distance);
+}
+
 /// sums [n_rows][panel] += x times the packed [depth][panel] transposed weight rows, in FP32.
 void multiply_panel(const Linear& op, const PanelPart& part, const float* packed, float* sums);
 

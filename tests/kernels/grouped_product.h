@@ -18,6 +18,7 @@ struct Activations {
   const float* x;
   std::int64_t stride;
   const kernels::Int8Rows* int8 = nullptr;
+  const kernels::Int8Rows* rest = nullptr;
 };
 
 /// A product with rows w, not gated, its y left open.
@@ -38,7 +39,8 @@ inline kernels::Linear linear_of(const GroupedProduct& problem, const Activation
           .y = nullptr,
           .y_stride = 0,
           .grouped = &grouped,
-          .int8 = activations.int8};
+          .int8 = activations.int8,
+          .rest = activations.rest};
 }
 
 /// `bound` is what an element may be off by where the product is not gated.

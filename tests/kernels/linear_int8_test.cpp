@@ -84,18 +84,36 @@ TEST_P(Int8LinearTest, ComputesJustTheColumnsThatAreAskedFor) {
   }
 }
 
+TEST_P(Int8LinearTest, WhatRoundingLeftIsMultipliedToo) {
+  for (const Grouped& format : {Grouped{4, 32, DType::f16, none}, Grouped{4, 128, DType::f16, zero_point},
+                                Grouped{4, 16, DType::f16, minimum}, Grouped{8, 64, DType::f32, minimum}}) {
+    for (const std::int64_t m : {1, 3, 6}) {
+      const std::int64_t k = 310;
+      const Quantised first(kernels(), random_floats(static_cast<std::size_t>(m * k), 1), k, m, k,
+                            format.group);
+      const Quantised rest(kernels(), random_floats(static_cast<std::size_t>(m * k), 2), k, m, k,
+                           format.group);
+      std::vector<float> values = first.values;
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += rest.values[i];
+      expect_equals_reference(kernels(), {m, 37, k, format},
+                              {values.data(), first.stride, &first.rows, &rest.rows}, 37,
+                              1700 * 20 * 24 * 2 * 6e-8);
+    }
+  }
+}
+
 TEST_P(Int8LinearTest, LargestQuantsDoNotOverflow) {
   // All quants at the end of their range and all of x at one magnitude: the sums in 16 bits are the largest
   // there are.
-  const std::int64_t k = 64;
+  const std::int64_t k = 320;
   for (const std::uint8_t bits : {4, 8}) {
     for (const int quant : {bits == 4 ? 7 : 127, bits == 4 ? -8 : -128}) {
       for (const std::int64_t m : {1, 4}) {
-        const Grouped format{bits, 64, DType::f32, none};
+        const Grouped format{bits, 64, DType::f16, none};
         std::vector<std::byte> bytes(static_cast<std::size_t>(layout_of(format, k).row_bytes));
         GroupedRow row(format, k, bytes);
         for (std::int64_t i = 0; i < k; ++i) row.put_quant(i, quant);
-        row.put_scale(0, 1);
+        for (std::int64_t i = 0; i < k / 64; ++i) row.put_scale(i, 1);
         const std::vector<float> x(static_cast<std::size_t>(m * k), -127);
         const Quantised quantised(kernels(), x, k, m, k, 64);
         const kernels::GroupedRows grouped = backend::rows_of(format, k);

@@ -52,8 +52,7 @@ class CpuBackend final : public Backend {
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
-  /// The product, and `second` added to it where there is one.
-  void multiply_columns(const kernels::Linear& op, const kernels::Linear* second, float* scratch);
+  void multiply_columns(const kernels::Linear& op, float* scratch);
   /// Whether the product's activations are rounded first.
   bool rounds_to_int8(const kernels::Linear& op) const;
   bool rounds_to_bf16(const kernels::Linear& op) const;
@@ -69,7 +68,7 @@ class CpuBackend final : public Backend {
                                    std::int64_t k) const;
   void embed_row(const Weight& table, std::int64_t row, float* to) const;
   /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
-  std::int64_t column_grain(std::int64_t n) const;
+  std::int64_t column_grain(const kernels::Linear& op) const;
   void store_token(const Matrix& k, const Matrix& v, const SequenceRows& rows, std::int64_t i,
                    const Heads& heads, const LayerPages& pages) const;
   void store_row(const float* from, std::int64_t n, const WeightFormat& format, std::byte* to) const;

@@ -33,16 +33,11 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   kernels::Int8Rows rest{};
-  kernels::Linear second = op;  // adds what the rest of x gives
   float* errors = nullptr;
-  const bool twice = rounds_twice(op);
-  if (twice) {
+  if (rounds_twice(op)) {
     rest = take_int8_rows(exec, grouped, op.m, op.k);
     errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
-    second.int8 = &rest;
-    second.bias = nullptr;
-    second.residual = op.y;
-    second.residual_stride = op.y_stride;
+    op.rest = &rest;
   }
   kernels::Bf16Rows bf16{};
   if (rounds_to_bf16(op)) {
@@ -55,7 +50,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     if (op.int8 != nullptr) {
       const auto round_row = [&](std::int64_t row, int thread) {
         kernels_.quantise(op.x, op.x_stride, op.k, int8, row, 1);
-        if (twice) round_rest(op, row, errors + thread * op.k, rest);
+        if (op.rest != nullptr) round_rest(op, row, errors + thread * op.k, rest);
       };
       // A row takes less time than waking the other threads.
       if (op.m < pool_.n_threads()) {
@@ -67,23 +62,16 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     if (op.bf16 != nullptr) {
       for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
     }
-    multiply_columns(op, twice ? &second : nullptr, scratch);
+    multiply_columns(op, scratch);
   });
 }
 
-void CpuBackend::multiply_columns(const kernels::Linear& op, const kernels::Linear* second, float* scratch) {
-  const std::int64_t grain = column_grain(op.n);
+void CpuBackend::multiply_columns(const kernels::Linear& op, float* scratch) {
+  const std::int64_t grain = column_grain(op);
   pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
-    float* own = scratch + thread * kernels::linear_scratch_floats;
     const std::int64_t first = item * grain;
-    const std::int64_t end = std::min(first + grain, op.n);
-    if (second == nullptr) return kernels_.linear(op, first, end - first, own);
-    // Few columns at once, so that the weights come from memory once.
-    for (std::int64_t column = first; column < end; column += kernels::linear_column_grain) {
-      const std::int64_t count = std::min(kernels::linear_column_grain, end - column);
-      kernels_.linear(op, column, count, own);
-      kernels_.linear(*second, column, count, own);
-    }
+    const std::int64_t count = std::min(grain, op.n - first);
+    kernels_.linear(op, first, count, scratch + thread * kernels::linear_scratch_floats);
   });
 }
 
@@ -134,9 +122,11 @@ kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Gro
   return rows;
 }
 
-std::int64_t CpuBackend::column_grain(std::int64_t n) const {
-  const std::int64_t pieces = 4 * pool_.n_threads();
-  return std::max<std::int64_t>(1, ceil_div(ceil_div(n, pieces), kernels::linear_column_grain)) *
+std::int64_t CpuBackend::column_grain(const kernels::Linear& op) const {
+  // Threads that start together do not end together: what the last one has left should be short. Of many rows
+  // of x that is a few panels, of a few rows microseconds.
+  const std::int64_t pieces = (op.m > kernels::linear_few_rows ? 4 : 16) * pool_.n_threads();
+  return std::max<std::int64_t>(1, ceil_div(ceil_div(op.n, pieces), kernels::linear_column_grain)) *
          kernels::linear_column_grain;
 }
 
