@@ -1,15 +1,9 @@
 #include "base/cpu_features.h"
 
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <fstream>
-#include <set>
 #include <string>
-#include <thread>
-#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -82,31 +76,6 @@ CpuFeatures detect() {
 }
 #endif
 
-/// Physical cores among the processors of `allowed`: two hardware threads of one core compute no more than
-/// one does. Where the system does not tell, each processor counts.
-int physical_cores(const cpu_set_t& allowed) {
-  std::set<std::pair<int, int>> cores;
-  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
-    if (!CPU_ISSET(static_cast<std::size_t>(processor), &allowed)) continue;
-    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(processor) + "/topology/";
-    int package = 0;
-    int core = 0;
-    if (!(std::ifstream(folder + "physical_package_id") >> package)) return CPU_COUNT(&allowed);
-    if (!(std::ifstream(folder + "core_id") >> core)) return CPU_COUNT(&allowed);
-    cores.emplace(package, core);
-  }
-  return static_cast<int>(cores.size());
-}
-
-/// Cores' worth of time that the cgroup grants, rounded up; 0 where it sets no limit.
-int granted_cores() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  double quota = 0;
-  double period = 0;
-  if (!(file >> quota >> period) || period <= 0) return 0;
-  return std::max(1, static_cast<int>(quota / period + 0.999));
-}
-
 }  // namespace
 
 const CpuFeatures& cpu_features() {
@@ -129,17 +98,6 @@ std::string to_string(const CpuFeatures& features) {
   add(features.amx_int8, "amx_int8");
   add(features.amx_bf16, "amx_bf16");
   return text.empty() ? "none" : text;
-}
-
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0
-                  ? physical_cores(set)
-                  : static_cast<int>(std::thread::hardware_concurrency());
-  const int granted = granted_cores();
-  if (granted > 0) cores = std::min(cores, granted);
-  return std::max(1, cores);
 }
 
 }  // namespace galago

@@ -21,8 +21,4 @@ const CpuFeatures& cpu_features();
 /// "avx2 avx512 avx512_vnni", or "none"
 std::string to_string(const CpuFeatures& features);
 
-/// Physical cores that this process may use: those of its affinity mask, or its cgroup's share of time where
-/// that is less.
-int usable_cores();
-
 }  // namespace galago

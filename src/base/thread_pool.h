@@ -14,7 +14,8 @@ namespace galago {
 
 class ThreadPool {
  public:
-  /// `n_threads` counts the caller: 1 starts none. Throws Error{usage, memory} when the system grants fewer.
+  /// `n_threads` counts the caller: 1 starts none. Where there is one for each physical core that the process
+  /// may use, all but the caller keep to their own. Throws Error{usage, memory} when the system grants fewer.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <functional>
 
-#include "base/cpu_features.h"
 #include "base/fail.h"
+#include "base/topology.h"
 #include "checkpoint/unpack.h"
 #include "runtime/shape_model.h"
 #include "tensor/convert.h"

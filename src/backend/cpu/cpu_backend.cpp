@@ -4,7 +4,7 @@
 
 #include "backend/cpu/cpu_backend_class.h"
 #include "backend/cpu/kernel_choice.h"
-#include "base/cpu_features.h"
+#include "base/topology.h"
 
 namespace galago::backend {
 

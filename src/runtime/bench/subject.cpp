@@ -6,8 +6,8 @@
 #include <span>
 #include <utility>
 
-#include "base/cpu_features.h"
 #include "base/fail.h"
+#include "base/topology.h"
 #include "galago/image.h"
 #include "runtime/attention_window.h"
 #include "runtime/backend_choice.h"
