@@ -41,9 +41,19 @@ struct Bf16Rows {
   std::int64_t stride;    // k rounded up to whole pairs; the filling is 0
 };
 
+/// Terms of x in int8 at most: each rounds what those before it have left, so that three hold x to 2^-23 of
+/// the largest of its chunk.
+inline constexpr std::int32_t max_int8_terms = 3;
+
 /// Whether products of these weights with int8 activations exist.
 constexpr bool multiplies_int8(const GroupedRows& weights) {
   return weights.codebook == nullptr;
+}
+
+/// Whether a row of these weights is unpacked once for all terms of a row of x: eight chunks at a time.
+constexpr bool reads_in_eights(const GroupedRows& weights) {
+  return multiplies_int8(weights) && weights.bits == 4 && weights.group >= 32 &&
+         weights.scale == Element::f16;
 }
 
 /// y [m, n] = activation(x w^T + bias) + residual. With `up`: y = activation(x w^T) * (x up^T).
@@ -61,8 +71,9 @@ struct Linear {
   float* y;
   std::int64_t y_stride;
   const GroupedRows* grouped = nullptr;  // what w and up are instead of `element`s
-  const Int8Rows* int8 = nullptr;        // x in int8 to multiply with instead; only where multiplies_int8
-  const Int8Rows* rest = nullptr;        // beside it, in int8 too: what rounding has left of x
+  /// x in int8 to multiply with instead, as the sum of n_int8 terms; only where multiplies_int8.
+  const Int8Rows* int8 = nullptr;
+  std::int32_t n_int8 = 1;  // up to max_int8_terms
   /// x in BF16 to multiply FP16 and BF16 weights with instead where x has more than linear_few_rows; only
   /// where the table multiplies_bf16.
   const Bf16Rows* bf16 = nullptr;

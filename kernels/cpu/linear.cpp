@@ -20,7 +20,7 @@ std::int64_t rows_at_once(const Linear& op) {
   if (op.int8 == nullptr) return row_block;
   constexpr std::int64_t cached_bytes = 384 << 10;
   constexpr std::int64_t fewest = 64;
-  const std::int64_t row_bytes = (op.int8->stride + op.int8->stride / 4) * (op.rest != nullptr ? 2 : 1);
+  const std::int64_t row_bytes = (op.int8->stride + op.int8->stride / 4) * op.n_int8;
   const std::int64_t fitting = cached_bytes / row_bytes;
   return fitting < fewest ? fewest : (fitting < row_block ? fitting / 12 * 12 : row_block);
 }

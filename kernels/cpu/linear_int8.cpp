@@ -28,6 +28,7 @@ struct Int8Row {
   const float* scales;
   const float* sums;
 
+  Int8Row() = default;
   Int8Row(const Int8Rows& x, std::int64_t row)
       : quants(x.quants + row * x.stride),
         scales(x.scales + row * (x.stride / chunk)),
@@ -45,9 +46,9 @@ GALAGO_INLINE Dot eight_offsets(const GroupedRows& format, const std::uint8_t* w
   return mul(scales, splat(-middle(4)));
 }
 
-/// sums [n_rows] += rows of x times the whole eights among the n_chunks of a row of quants of 4 bits; how
-/// many chunks those are
-template <GroupOffset offset, int shift, int n_rows>
+/// sums [n] += n terms of a row of x times the whole eights among the n_chunks of a row of quants of 4 bits;
+/// how many chunks those are
+template <GroupOffset offset, int shift, int n>
 std::int64_t add_eights(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
                         std::int64_t n_chunks, Dot* sums) {
   std::int64_t i = 0;
@@ -57,40 +58,40 @@ std::int64_t add_eights(const GroupedRows& format, const std::uint8_t* w, const 
     fetch_behind<16>(w + format.scales_at + 2 * (i >> shift));
     const Dot scales = eight_halves<shift>(w + format.scales_at + 2 * (i >> shift));
     const Dot offsets = eight_offsets<offset, shift>(format, w, i, scales);
-    Dot products[n_rows];
-    const std::int8_t* left[n_rows];
-    for (int row = 0; row < n_rows; ++row) left[row] = x[row].quants + i * chunk;
-    sums_of_eight<n_rows>(quants, left, products);
-    for (int row = 0; row < n_rows; ++row) {
-      sums[row] = fma(mul(scales, load_eight(x[row].scales + i)), products[row], sums[row]);
-      sums[row] = fma(offsets, load_eight(x[row].sums + i), sums[row]);
+    Dot products[n];
+    const std::int8_t* left[n];
+    for (int term = 0; term < n; ++term) left[term] = x[term].quants + i * chunk;
+    sums_of_eight<n>(quants, left, products);
+    for (int term = 0; term < n; ++term) {
+      sums[term] = fma(mul(scales, load_eight(x[term].scales + i)), products[term], sums[term]);
+      sums[term] = fma(offsets, load_eight(x[term].sums + i), sums[term]);
     }
   }
   return i;
 }
 
-template <int n_rows>
+template <int n>
 using AddEights = std::int64_t (*)(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
                                    std::int64_t n_chunks, Dot* sums);
 
-template <GroupOffset offset, int n_rows>
-AddEights<n_rows> eights_of(const GroupedRows& format) {
-  if (format.group == 128) return add_eights<offset, 2, n_rows>;
-  return format.group == 64 ? add_eights<offset, 1, n_rows> : add_eights<offset, 0, n_rows>;
+template <GroupOffset offset, int n>
+AddEights<n> eights_of(const GroupedRows& format) {
+  if (format.group == 128) return add_eights<offset, 2, n>;
+  return format.group == 64 ? add_eights<offset, 1, n> : add_eights<offset, 0, n>;
 }
 
 /// Chosen once for many weight rows.
-template <int n_rows>
-AddEights<n_rows> eights_of(const GroupedRows& format) {
+template <int n>
+AddEights<n> eights_of(const GroupedRows& format) {
   switch (format.offset) {
     case GroupOffset::minimum:
-      return eights_of<GroupOffset::minimum, n_rows>(format);
+      return eights_of<GroupOffset::minimum, n>(format);
     case GroupOffset::zero_point:
-      return eights_of<GroupOffset::zero_point, n_rows>(format);
+      return eights_of<GroupOffset::zero_point, n>(format);
     case GroupOffset::none:
       break;
   }
-  return eights_of<GroupOffset::none, n_rows>(format);
+  return eights_of<GroupOffset::none, n>(format);
 }
 
 /// x times parts [first, end) of n weight rows, added to results [n].
@@ -130,9 +131,9 @@ void add_parts(const Linear& op, const std::uint8_t* rows, const Int8Row& x, std
 /// results [n] += x times n weight rows
 template <int bits, int parts, int n>
 void add_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, float* results) {
-  const std::int64_t n_parts = parts_of<parts>(op.k);
-  add_parts<bits, parts, n>(op, rows, Int8Row(*op.int8, row), 0, n_parts, results);
-  if (op.rest != nullptr) add_parts<bits, parts, n>(op, rows, Int8Row(*op.rest, row), 0, n_parts, results);
+  for (std::int32_t term = 0; term < op.n_int8; ++term) {
+    add_parts<bits, parts, n>(op, rows, Int8Row(op.int8[term], row), 0, parts_of<parts>(op.k), results);
+  }
 }
 
 template <int bits, int parts>
@@ -146,21 +147,23 @@ void dot(const Linear& op, const void* weights, std::int64_t row, std::int64_t c
   for (; j < n_columns; ++j) add_rows<bits, parts, 1>(op, w + j * row_bytes, row, sums + j);
 }
 
-/// sums [n_columns] = the sum of n_rows rows of x times weight rows, which are read one after the other, in
+/// sums [n_columns] = row `row` of x, in n terms, times weight rows, which are read one after the other, in
 /// step with memory
-template <int n_rows>
-void sum_eights(const Linear& op, const std::uint8_t* w, const Int8Row* x, std::int64_t n_columns,
+template <int n>
+void sum_eights(const Linear& op, const std::uint8_t* w, std::int64_t row, std::int64_t n_columns,
                 float* sums) {
-  const AddEights<n_rows> add_eights = eights_of<n_rows>(*op.grouped);
+  const AddEights<n> add_eights = eights_of<n>(*op.grouped);
   const std::int64_t n_chunks = parts_of<1>(op.k);
+  Int8Row x[n];
+  for (int term = 0; term < n; ++term) x[term] = Int8Row(op.int8[term], row);
   for (std::int64_t j = 0; j < n_columns; ++j, w += op.grouped->row_bytes) {
-    Dot eights[n_rows];
+    Dot eights[n];
     for (Dot& dot : eights) dot = zero_dot();
     const std::int64_t done = add_eights(*op.grouped, w, x, op.k / chunk, eights);
     sums[j] = 0;
-    for (int row = 0; row < n_rows; ++row) {
-      sums[j] += sum(eights[row]);
-      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[row], done, n_chunks, sums + j);
+    for (int term = 0; term < n; ++term) {
+      sums[j] += sum(eights[term]);
+      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[term], done, n_chunks, sums + j);
     }
   }
 }
@@ -168,10 +171,10 @@ void sum_eights(const Linear& op, const std::uint8_t* w, const Int8Row* x, std::
 void dot_in_eights(const Linear& op, const void* weights, std::int64_t row, std::int64_t column,
                    std::int64_t n_columns, float* sums) {
   const auto* w = static_cast<const std::uint8_t*>(weights) + column * op.grouped->row_bytes;
-  const Int8Row x(*op.int8, row);
-  if (op.rest == nullptr) return sum_eights<1>(op, w, &x, n_columns, sums);
-  const Int8Row both[] = {x, Int8Row(*op.rest, row)};
-  sum_eights<2>(op, w, both, n_columns, sums);
+  static_assert(max_int8_terms == 3);
+  if (op.n_int8 == 3) return sum_eights<3>(op, w, row, n_columns, sums);
+  if (op.n_int8 == 2) return sum_eights<2>(op, w, row, n_columns, sums);
+  sum_eights<1>(op, w, row, n_columns, sums);
 }
 
 template <int bits, int parts>
@@ -195,14 +198,15 @@ void multiply(const Linear& op, const void* weights, const PanelPart& part, floa
     packed.pack_quants(quants + j * row_bytes, row_bytes, j, left < transposed_rows ? left : transposed_rows,
                        n_chunks);
   }
-  multiply_rows(*op.int8, part.row, part.n_rows, first, n_chunks, packed, sums);
-  if (op.rest != nullptr) multiply_rows(*op.rest, part.row, part.n_rows, first, n_chunks, packed, sums);
+  for (std::int32_t term = 0; term < op.n_int8; ++term) {
+    multiply_rows(op.int8[term], part.row, part.n_rows, first, n_chunks, packed, sums);
+  }
 }
 
 template <int bits, int parts>
 WeightRows rows_of(const GroupedRows& format) {
   if constexpr (bits == 4 && parts == 1) {
-    if (format.scale == Element::f16) return {multiply<bits, parts>, dot_in_eights};
+    if (reads_in_eights(format)) return {multiply<bits, parts>, dot_in_eights};
   }
   if constexpr (bits <= panel_bits) {
     return {multiply<bits, parts>, dot<bits, parts>};

@@ -18,7 +18,7 @@ struct Activations {
   const float* x;
   std::int64_t stride;
   const kernels::Int8Rows* int8 = nullptr;
-  const kernels::Int8Rows* rest = nullptr;
+  std::int32_t n_int8 = 1;
 };
 
 /// A product with rows w, not gated, its y left open.
@@ -40,7 +40,7 @@ inline kernels::Linear linear_of(const GroupedProduct& problem, const Activation
           .y_stride = 0,
           .grouped = &grouped,
           .int8 = activations.int8,
-          .rest = activations.rest};
+          .n_int8 = activations.n_int8};
 }
 
 /// `bound` is what an element may be off by where the product is not gated.

@@ -84,20 +84,24 @@ TEST_P(Int8LinearTest, ComputesJustTheColumnsThatAreAskedFor) {
   }
 }
 
-TEST_P(Int8LinearTest, WhatRoundingLeftIsMultipliedToo) {
+TEST_P(Int8LinearTest, AddsAllTermsOfX) {
   for (const Grouped& format : {Grouped{4, 32, DType::f16, none}, Grouped{4, 128, DType::f16, zero_point},
                                 Grouped{4, 16, DType::f16, minimum}, Grouped{8, 64, DType::f32, minimum}}) {
     for (const std::int64_t m : {1, 3, 6}) {
       const std::int64_t k = 310;
-      const Quantised first(kernels(), random_floats(static_cast<std::size_t>(m * k), 1), k, m, k,
-                            format.group);
-      const Quantised rest(kernels(), random_floats(static_cast<std::size_t>(m * k), 2), k, m, k,
-                           format.group);
-      std::vector<float> values = first.values;
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] += rest.values[i];
-      expect_equals_reference(kernels(), {m, 37, k, format},
-                              {values.data(), first.stride, &first.rows, &rest.rows}, 37,
-                              1700 * 20 * 24 * 2 * 6e-8);
+      std::vector<Quantised> terms;
+      std::vector<kernels::Int8Rows> rows;
+      std::vector<float> values;
+      for (std::int32_t n = 1; n <= kernels::max_int8_terms; ++n) {
+        const auto x = random_floats(static_cast<std::size_t>(m * k), static_cast<std::uint32_t>(n));
+        terms.emplace_back(kernels(), x, k, m, k, format.group);
+        rows.push_back(terms.back().rows);
+        values.resize(terms.back().values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] += terms.back().values[i];
+        expect_equals_reference(kernels(), {m, 37, k, format},
+                                {values.data(), terms[0].stride, rows.data(), n}, 37,
+                                1700 * 20 * 24 * n * 6e-8);
+      }
     }
   }
 }

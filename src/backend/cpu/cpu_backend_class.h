@@ -53,15 +53,13 @@ class CpuBackend final : public Backend {
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);
   void multiply_columns(const kernels::Linear& op, float* scratch);
-  /// Whether the product's activations are rounded first.
-  bool rounds_to_int8(const kernels::Linear& op) const;
+  /// In how many terms the product's activations are rounded to int8; 0: not. More than one where a product
+  /// narrows: its input is mostly an MLP's middle, in which few large numbers take the precision from their
+  /// neighbours.
+  std::int32_t int8_terms(const kernels::Linear& op) const;
+  /// A row of x to the terms of `op`; `errors`: k floats of scratch where there are several.
+  void round_to_int8(const kernels::Linear& op, std::int64_t row, float* errors) const;
   bool rounds_to_bf16(const kernels::Linear& op) const;
-  /// Whether what the rounding to int8 leaves is rounded and multiplied, too: where a product narrows, its
-  /// input is mostly an MLP's middle, in which few large numbers take the precision from their neighbours.
-  bool rounds_twice(const kernels::Linear& op) const;
-  /// What `op.int8` leaves of a row of x, to `rest`; `errors`: k floats of scratch.
-  void round_rest(const kernels::Linear& op, std::int64_t row, float* errors,
-                  const kernels::Int8Rows& rest) const;
   void round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const;
   /// Scratch for m rows of k in int8, to be multiplied with such weights.
   kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::GroupedRows& weights, std::int64_t m,

@@ -1,4 +1,6 @@
 // Linear layers, split over columns.
+#include <array>
+
 #include "backend/cpu/cpu_backend_class.h"
 
 namespace galago::backend {
@@ -26,18 +28,16 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
-  kernels::Int8Rows int8{};
-  if (rounds_to_int8(op)) {
-    int8 = take_int8_rows(exec, grouped, op.m, op.k);
-    op.int8 = &int8;
-    kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
-  }
-  kernels::Int8Rows rest{};
+  std::array<kernels::Int8Rows, kernels::max_int8_terms> terms{};
   float* errors = nullptr;
-  if (rounds_twice(op)) {
-    rest = take_int8_rows(exec, grouped, op.m, op.k);
-    errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
-    op.rest = &rest;
+  if (const std::int32_t n_terms = int8_terms(op); n_terms > 0) {
+    op.int8 = terms.data();
+    op.n_int8 = n_terms;
+    for (std::int32_t i = 0; i < n_terms; ++i)
+      terms[static_cast<std::size_t>(i)] = take_int8_rows(exec, grouped, op.m, op.k);
+    if (n_terms > 1)
+      errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
+    if (products_ != Products::exact) kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   kernels::Bf16Rows bf16{};
   if (rounds_to_bf16(op)) {
@@ -49,8 +49,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   exec.queue.submit(kind, cost, [&] {
     if (op.int8 != nullptr) {
       const auto round_row = [&](std::int64_t row, int thread) {
-        kernels_.quantise(op.x, op.x_stride, op.k, int8, row, 1);
-        if (op.rest != nullptr) round_rest(op, row, errors + thread * op.k, rest);
+        round_to_int8(op, row, errors + thread * op.k);
       };
       // A row takes less time than waking the other threads.
       if (op.m < pool_.n_threads()) {
@@ -75,26 +74,32 @@ void CpuBackend::multiply_columns(const kernels::Linear& op, float* scratch) {
   });
 }
 
-bool CpuBackend::rounds_to_int8(const kernels::Linear& op) const {
-  if (op.grouped == nullptr || products_ == Products::exact) return false;
+std::int32_t CpuBackend::int8_terms(const kernels::Linear& op) const {
+  if (op.grouped == nullptr || !kernels::multiplies_int8(*op.grouped)) return 0;
+  if (products_ == Products::exact) {
+    // Unpacking weights of 4 bits to FP32 takes longer than three whole products do.
+    return op.m <= kernels::linear_few_rows && kernels::reads_in_eights(*op.grouped) ? kernels::max_int8_terms
+                                                                                     : 0;
+  }
   // Weights of 8 bits are chosen for their accuracy: activations are rounded beside them only where that
   // gains much.
-  return kernels::multiplies_int8(*op.grouped) && (op.grouped->bits == 4 || kernels_.gains_from_int8);
+  if (op.grouped->bits != 4 && !kernels_.gains_from_int8) return 0;
+  const bool down_projection = op.k > op.n && op.up == nullptr && op.activation == kernels::Activation::none;
+  return down_projection ? 2 : 1;
 }
 
-bool CpuBackend::rounds_twice(const kernels::Linear& op) const {
-  return rounds_to_int8(op) && op.k > op.n && op.up == nullptr && op.activation == kernels::Activation::none;
-}
-
-void CpuBackend::round_rest(const kernels::Linear& op, std::int64_t row, float* errors,
-                            const kernels::Int8Rows& rest) const {
-  const float* x = op.x + row * op.x_stride;
-  const std::int8_t* quants = op.int8->quants + row * op.int8->stride;
-  const float* scales = op.int8->scales + row * (op.int8->stride / 32);
-  for (std::int64_t i = 0; i < op.k; ++i) {
-    errors[i] = x[i] - scales[i / 32] * static_cast<float>(quants[i]);
+void CpuBackend::round_to_int8(const kernels::Linear& op, std::int64_t row, float* errors) const {
+  kernels_.quantise(op.x, op.x_stride, op.k, op.int8[0], row, 1);
+  const float* left = op.x + row * op.x_stride;
+  for (std::int32_t term = 1; term < op.n_int8; ++term) {
+    const kernels::Int8Rows& before = op.int8[term - 1];
+    const std::int8_t* quants = before.quants + row * before.stride;
+    const float* scales = before.scales + row * (before.stride / 32);
+    for (std::int64_t i = 0; i < op.k; ++i)
+      errors[i] = left[i] - scales[i / 32] * static_cast<float>(quants[i]);
+    kernels_.quantise(errors, 0, op.k, op.int8[term], row, 1);
+    left = errors;
   }
-  kernels_.quantise(errors, 0, op.k, rest, row, 1);
 }
 
 bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
