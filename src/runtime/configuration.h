@@ -66,9 +66,11 @@ struct Configuration {
   }
   /// The layers of one of the devices.
   model::LayerRange layers_of(std::size_t stage) const;
-  /// Which of a device's regions keep their contents through a request. The tower is on the first one.
+  /// Which of a device's regions keep their contents through a request. The tower is on the first one; to the
+  /// others rows are handed over at any time.
   memory::RegionSet lasting_regions(std::size_t stage) const {
-    return tower_staged && stage == 0 ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
+    if (stage > 0) return memory::lasting_by_default().set(static_cast<std::size_t>(memory::RegionId::staging));
+    return tower_staged ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
   }
 };
 

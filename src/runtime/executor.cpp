@@ -38,7 +38,16 @@ Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Descri
         Stage::Place{backends[i], std::move(arenas[i]), configuration_.layers_of(i)}));
   }
   if (description.tower && !configuration_.tower_staged) load_tower();
-  if (!configuration_.with_pictures) return;
+  if (configuration_.with_pictures) take_embeddings(description);
+  if (first().arena().mode() == memory::Mode::plan) return;
+  for (std::size_t i = 1; i < stages_.size(); ++i) stages_[i]->start(behind(i));
+}
+
+Executor::~Executor() {
+  for (const auto& stage : stages_) stage->stop();
+}
+
+void Executor::take_embeddings(const model::Description& description) {
   picture_rows_ = configuration_.picture.n_tiles * description.tokens_per_tile() +
                   (description.projector->newline ? 1 : 0);
   image_embeddings_ = first().arena().matrix(RegionId::pictures, configuration_.kept_pictures * picture_rows_,
@@ -53,12 +62,9 @@ void Executor::load_tower() {
 }
 
 void Executor::enter(Phase phase) {
-  bool anew = false;
-  for (const auto& stage : stages_) {
-    const bool began = stage->enter(phase);
-    anew = anew || began;
-  }
-  if (!anew || phase != Phase::encode) return;
+  if (first().phase() == phase) return;
+  run({phase});
+  if (phase != Phase::encode) return;
   if (configuration_.tower_staged) load_tower();
   pixels_ = first().arena().array<float>(
       RegionId::staging, configuration_.tile_batch * first().network().tower->shape.pixel_values());
@@ -95,18 +101,44 @@ void Executor::show_embeddings(std::int64_t slot, std::span<const std::int32_t> 
   }
 }
 
+void Executor::run(const StageTask& task) {
+  throw_failure();
+  first().run(task, behind(0));
+  if (first().arena().mode() == memory::Mode::run) return;
+  for (std::size_t i = 1; i < stages_.size(); ++i) stages_[i]->run_next(behind(i));
+  throw_failure();
+}
+
+void Executor::wait() {
+  for (std::size_t i = 1; i < stages_.size(); ++i) stages_[i]->inbox().wait_until_idle();
+}
+
+void Executor::throw_failure() {
+  const auto has_failed = [](const auto& stage) { return stage->inbox().has_failed(); };
+  if (std::none_of(stages_.begin() + 1, stages_.end(), has_failed)) return;
+  wait();
+  std::exception_ptr failure;
+  for (std::size_t i = 1; i < stages_.size(); ++i) {
+    const std::exception_ptr of_stage = stages_[i]->inbox().take_failure();
+    if (!failure) failure = of_stage;
+  }
+  std::rethrow_exception(failure);
+}
+
 void Executor::copy_page(backend::PageId from, backend::PageId to) {
+  wait();
   for (const auto& stage : stages_) stage->copy_page(from, to);
 }
 
 Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids,
                       std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
   enter(phase);
-  const model::DecoderStep step{
-      .ids = ids, .image_embeddings = image_embeddings_, .sequences = sequences, .adapter = adapter_};
-  for (std::size_t i = 0; i < stages_.size(); ++i) {
-    stages_[i]->run(step, n_logits, i + 1 < stages_.size() ? stages_[i + 1].get() : nullptr);
-  }
+  run({phase,
+       {.ids = ids, .image_embeddings = image_embeddings_, .sequences = sequences, .adapter = adapter_},
+       n_logits});
+  if (n_logits == 0) return {};
+  wait();
+  throw_failure();
   return stages_.back()->logits(n_logits);
 }
 

@@ -26,6 +26,7 @@ class Executor {
   Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
            const Configuration& configuration, const backend::Backends& backends,
            std::vector<memory::Arena> arenas);
+  ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
@@ -44,13 +45,18 @@ class Executor {
   std::int64_t first_row(std::int64_t slot) const { return slot * picture_rows_; }
 
   /// One step of the decoder over the rows of one or several sequences. ids as in model::DecoderStep; logits
-  /// of the last `n_logits` rows are returned, [n_logits, vocab_size], valid until the next call.
+  /// of the last `n_logits` rows are returned, [n_logits, vocab_size], valid until the next call. Without any
+  /// the stages behind the first may still be at it when the call returns; what they throw then is thrown by
+  /// a later call.
   Matrix step(backend::Phase phase, std::span<const std::int32_t> ids,
               std::span<const backend::SequenceRows> sequences, std::int64_t n_logits);
   Matrix step(backend::Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
               std::int64_t n_logits) {
     return step(phase, ids, std::span(&rows, 1), n_logits);
   }
+
+  /// Returns when all stages have done what they were given.
+  void wait();
 
   /// Copies keys and values of all layers.
   void copy_page(backend::PageId from, backend::PageId to);
@@ -81,7 +87,15 @@ class Executor {
  private:
   /// Begins a phase with the memory that it needs.
   void enter(backend::Phase phase);
+  /// By the first stage, and by the others in their threads or, in plan mode, here.
+  void run(const StageTask& task);
+  Stage* behind(std::size_t stage) const {
+    return stage + 1 < stages_.size() ? stages_[stage + 1].get() : nullptr;
+  }
+  /// Waits for all stages where one has failed, and throws what it did.
+  void throw_failure();
   void load_tower();
+  void take_embeddings(const model::Description& description);
   Stage& first() const { return *stages_.front(); }
 
   const checkpoint::Checkpoint& checkpoint_;

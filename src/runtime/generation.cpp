@@ -100,6 +100,7 @@ Completion Generation::finish(Job& job) {
 }
 
 void Generation::drop(Job& job) {
+  executor_.wait();
   if (job.sequence != nullptr) cache_.drop(*job.sequence);
   job.sequence = nullptr;
 }

@@ -43,6 +43,19 @@ Stage::Stage(const checkpoint::Checkpoint& checkpoint, const model::Description&
                                configuration_.page_tokens);
   pages_.n_pages = configuration_.n_pages();
   if (pages_last_) take_pages();
+  if (!network_.decoder.is_first()) take_inbox();
+}
+
+Stage::~Stage() {
+  stop();
+}
+
+void Stage::take_inbox() {
+  inbox_.emplace(configuration_);
+  // The stage before may leave rows while this one changes from phase to phase, so their place stays.
+  handed_ = arena_.matrix(RegionId::staging, configuration_.most_rows(),
+                          network_.description.decoder.hidden_size);
+  arena_.region(RegionId::staging).keep();
 }
 
 void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers) {
@@ -60,44 +73,79 @@ void Stage::take_pages() {
       arena_.region(RegionId::kv).take(static_cast<Bytes>(configuration_.n_pages()) * pages_.page_bytes);
 }
 
-bool Stage::enter(Phase phase) {
+void Stage::enter(Phase phase) {
   queue_.enter(phase);
-  if (!arena_.enter(phase)) return false;
-  if (phase == Phase::encode) return true;
+  if (!arena_.enter(phase)) return;
+  if (phase == Phase::encode) return;
   const model::DecoderShape& shape = network_.description.decoder;
   if (!pages_last_) take_pages();
-  if (!network_.decoder.is_first()) {
-    handed_ = arena_.matrix(RegionId::staging, configuration_.most_rows(), shape.hidden_size);
-  }
   if (network_.decoder.is_last()) {
     logits_ = arena_.matrix(RegionId::activations, configuration_.most_logit_rows(), shape.vocab_size);
   }
-  if (arena_.device() == nullptr) return true;
+  if (arena_.device() == nullptr) return;
   if (network_.decoder.is_last()) {
     host_logits_ = arena_.matrix(RegionId::staging, configuration_.most_logit_rows(), shape.vocab_size);
   }
   page_ = arena_.region(RegionId::staging).take(pages_.page_bytes);
+}
+
+void Stage::start(Stage* next) {
+  thread_ = std::thread([this, next] {
+    while (run_next(next)) {
+    }
+  });
+}
+
+void Stage::stop() {
+  if (!thread_.joinable()) return;
+  inbox_->close();
+  thread_.join();
+}
+
+bool Stage::run_next(Stage* next) {
+  const StageTask* const task = inbox_->begin();
+  if (task == nullptr) return false;
+  std::exception_ptr failure;
+  try {
+    if (task->step.ids.empty() || !inbox_->has_failed()) run(*task, next);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  inbox_->end(failure);
   return true;
 }
 
-void Stage::run(const model::DecoderStep& step, std::int64_t n_logits, Stage* next) {
+void Stage::run(const StageTask& task, Stage* next) {
+  if (!task.step.ids.empty()) return run_step(task, next);
+  enter(task.phase);
+  if (next != nullptr) {
+    next->inbox_->wait_until_free();
+    next->inbox_->leave(task);
+  }
+}
+
+void Stage::run_step(const StageTask& task, Stage* next) {
   backend::Execution exec{arena_, queue_};
   const model::Decoder& decoder = network_.decoder;
-  const auto rows = static_cast<std::int64_t>(step.ids.size());
+  const auto rows = static_cast<std::int64_t>(task.step.ids.size());
   const memory::Scope scope(arena_.region(RegionId::activations));
   const Matrix hidden = arena_.matrix(RegionId::activations, rows, decoder.shape.hidden_size);
   if (decoder.is_first()) {
-    model::embed_step(decoder, backend_, exec, step, hidden);
+    model::embed_step(decoder, backend_, exec, task.step, hidden);
   } else {
     receive(hidden);
   }
-  model::DecoderStep here = step;
+  model::DecoderStep here = task.step;
   here.feed = stream_ ? &*stream_ : nullptr;
   model::run_layers(decoder, backend_, exec, pages_, here, hidden);
-  if (next != nullptr) return hand_over(hidden, next->handed_.slice_rows(0, rows));
-  if (n_logits == 0) return;
-  model::compute_logits(decoder, backend_, exec, hidden.slice_rows(rows - n_logits, n_logits),
-                        logits_.slice_rows(0, n_logits));
+  if (next != nullptr) {
+    next->inbox_->wait_until_free();
+    hand_over(hidden, next->handed_.slice_rows(0, rows));
+    return next->inbox_->leave(task);
+  }
+  if (task.n_logits == 0) return;
+  model::compute_logits(decoder, backend_, exec, hidden.slice_rows(rows - task.n_logits, task.n_logits),
+                        logits_.slice_rows(0, task.n_logits));
 }
 
 void Stage::hand_over(const Matrix& hidden, const Matrix& handed) {
@@ -119,6 +167,7 @@ void Stage::receive(const Matrix& hidden) {
       arena_.device()->upload(bytes_of(hidden).data(), bytes_of(handed));
     }
   });
+  inbox_->free();
 }
 
 Matrix Stage::logits(std::int64_t n_logits) const {

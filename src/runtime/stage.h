@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
@@ -11,6 +12,7 @@
 #include "runtime/configuration.h"
 #include "runtime/layer_stream.h"
 #include "runtime/network.h"
+#include "runtime/stage_inbox.h"
 
 namespace galago::runtime {
 
@@ -26,15 +28,25 @@ class Stage {
   /// references outlive the stage.
   Stage(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
         const Configuration& configuration, Place place);
+  ~Stage();
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;
 
-  /// Begins a phase with the memory that it needs. True where regions that do not last begin anew.
-  bool enter(backend::Phase phase);
+  backend::Phase phase() const { return queue_.phase(); }
 
-  /// The step's rows through the stage's layers. The first stage embeds them; the others have them from the
-  /// stage before, which hands them to `next`. The last one computes the logits of the last `n_logits` rows.
-  void run(const model::DecoderStep& step, std::int64_t n_logits, Stage* next);
+  /// Does what the task says, and leaves the rest of it to `next`, where there is one. A step's rows go through
+  /// the stage's layers: the first stage embeds them, the others have them from the stage before. The last
+  /// one computes their logits.
+  void run(const StageTask& task, Stage* next);
+  /// Does so with the task that comes next; none but to begin a phase after one has failed. False: no more
+  /// tasks will come.
+  bool run_next(Stage* next);
+
+  /// From now on tasks are done in a thread of their own as they come, until stop().
+  void start(Stage* next);
+  void stop();
+  /// Where the stage before leaves tasks; none on the first.
+  StageInbox& inbox() { return *inbox_; }
 
   /// What the last run computed, [n_logits, vocab_size], where the caller can read it.
   Matrix logits(std::int64_t n_logits) const;
@@ -59,11 +71,15 @@ class Stage {
   const Network& network() const { return network_; }
 
  private:
+  /// Begins a phase with the memory that it needs.
+  void enter(backend::Phase phase);
   void load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers);
   void take_pages();
+  void take_inbox();
+  void run_step(const StageTask& task, Stage* next);
   /// `hidden` to where the next stage reads it.
   void hand_over(const Matrix& hidden, const Matrix& handed);
-  /// `hidden` from where the stage before left it.
+  /// `hidden` from where the stage before left it, which is free then.
   void receive(const Matrix& hidden);
 
   const Configuration& configuration_;
@@ -74,10 +90,12 @@ class Stage {
   std::optional<LayerStream> stream_;  // of the decoder's last layers, where they do not stay
   bool pages_last_;                    // through all phases
   model::KvPages pages_;
-  Matrix handed_;              // [most rows of a step, hidden_size], on the host; not on the first stage
+  std::optional<StageInbox> inbox_;
+  Matrix handed_;              // [most rows of a step, hidden_size], on the host; where there is an inbox
   Matrix logits_;              // [most_logit_rows, vocab_size], on the last stage
   Matrix host_logits_;         // likewise, where the host cannot read logits_
   std::byte* page_ = nullptr;  // on its way from one place of a device to another
+  std::thread thread_;
 };
 
 }  // namespace galago::runtime
