@@ -64,6 +64,8 @@ struct Configuration {
   std::int64_t n_pages() const {
     return kv_tokens > 0 ? retention().pages_for(kv_tokens) : batch * request_pages();
   }
+  /// Of the planned request.
+  std::int64_t n_prefill_steps() const { return (prompt_tokens + prefill_chunk - 1) / prefill_chunk; }
   /// The layers of one of the devices.
   model::LayerRange layers_of(std::size_t stage) const;
   /// Which of a device's regions keep their contents through a request. The tower is on the first one; to the

@@ -116,6 +116,7 @@ Rehearsal rehearse(const Blueprint& model, const Configuration& configuration,
   Executor executor(model.checkpoint, model.description, configuration, backends, std::move(arenas));
   executor.rehearse();
   Rehearsal rehearsal;
+  rehearsal.n_prefill_steps = configuration.n_prefill_steps();
   for (std::size_t i = 0; i < executor.n_stages(); ++i) {
     memory::DeviceMemory* const device = backends[i].device_memory();
     rehearsal.stages.push_back({executor.arena(i).occupancy(), executor.stage(i).queue().ledger(),
@@ -192,6 +193,12 @@ Plan describe_plan(const Blueprint& model, const Configuration& configuration,
   return plan;
 }
 
+double pipeline_seconds(std::span<const double> seconds, std::int64_t n_steps) {
+  const double slowest = *std::max_element(seconds.begin(), seconds.end());
+  const double others = std::accumulate(seconds.begin(), seconds.end(), 0.0) - slowest;
+  return slowest + others / static_cast<double>(n_steps);
+}
+
 void time_phases(Plan& plan, const Rehearsal& rehearsal, const std::vector<MachineCeilings>& ceilings) {
   plan.ceilings = ceilings.front();
   for (std::size_t i = 0; i < ceilings.size(); ++i) plan.devices[i].ceilings = ceilings[i];
@@ -199,9 +206,11 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, const std::vector<Machi
     for (const backend::Phase id :
          {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {
       if (phase.name != name_of(id)) continue;
+      std::vector<double> seconds;
       for (std::size_t i = 0; i < ceilings.size(); ++i) {
-        phase.seconds += roofline_seconds(rehearsal.stages[i].ledger, id, ceilings[i]);
+        seconds.push_back(roofline_seconds(rehearsal.stages[i].ledger, id, ceilings[i]));
       }
+      phase.seconds = pipeline_seconds(seconds, id == backend::Phase::prefill ? rehearsal.n_prefill_steps : 1);
     }
   }
 }

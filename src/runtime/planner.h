@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backend/backends.h"
@@ -34,6 +36,7 @@ struct StageRehearsal {
 struct Rehearsal {
   std::vector<StageRehearsal> stages;  ///< in the order of the backends
   OutsideBytes outside;
+  std::int64_t n_prefill_steps = 1;
 
   Bytes peak_bytes() const;
   /// What lies in the host's memory: the program, all stages' staging, the CPU's stage.
@@ -58,6 +61,10 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
 /// Puts a rehearsal into the words of the public plan.
 Plan describe_plan(const Blueprint& model, const Configuration& configuration,
                    const backend::Backends& backends, const Rehearsal& rehearsal);
+
+/// How long devices take that hand `n_steps` steps of the same size from one to the next, each for all of them
+/// `seconds`: they work at once but while the first step has not come to them, or the last one has passed.
+double pipeline_seconds(std::span<const double> seconds, std::int64_t n_steps);
 
 /// Gives each phase its least time at the ceilings of each device. Measuring those takes tens of MiB for a
 /// moment, so it is not for a process that then runs the model.

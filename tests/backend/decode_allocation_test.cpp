@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <new>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "runtime/executor.h"
@@ -35,16 +37,16 @@ void operator delete(void* memory, std::size_t) noexcept {
 namespace galago::testing {
 namespace {
 
-TEST(Decoding, AllocatesNothing) {
+void expect_no_allocations(const backend::Backends& backends) {
   const runtime::ModelFiles files =
       runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama");
-  const auto backend = backend::make_cpu_backend(2);
   EngineOptions options;
   options.context = 64;
-  const runtime::Configuration configuration =
+  runtime::Configuration configuration =
       runtime::configure(options, files.description, {0, runtime::largest_picture(files, std::nullopt)});
-  runtime::Executor executor(files.checkpoint, files.description, configuration, *backend,
-                             runtime::reserve(runtime::rehearse(files, configuration, *backend), *backend));
+  if (backends.size() == 2) configuration.stage_layers = {1, 1};
+  runtime::Executor executor(files.checkpoint, files.description, configuration, backends,
+                             runtime::reserve(runtime::rehearse(files, configuration, backends), backends));
   const std::vector<backend::PageId> pages{0, 1, 2, 3};
 
   const std::int64_t before = n_allocations;
@@ -54,6 +56,18 @@ TEST(Decoding, AllocatesNothing) {
     executor.step(backend::Phase::decode, {&id, 1}, {0, 1, position, pages}, 1);
   }
   EXPECT_EQ(n_allocations, before);
+}
+
+TEST(Decoding, AllocatesNothing) {
+  const auto backend = backend::make_cpu_backend(2);
+  expect_no_allocations(*backend);
+}
+
+TEST(Decoding, AllocatesNothingOnSeveralDevices) {
+  std::vector<std::unique_ptr<backend::Backend>> backends;
+  backends.push_back(backend::make_cpu_backend(1));
+  backends.push_back(backend::make_cpu_backend(1));
+  expect_no_allocations(backends);
 }
 
 }  // namespace

@@ -151,6 +151,12 @@ TEST(SeveralDevices, UseEveryRegionAsPlanned) {
           const memory::Occupancy& planned = settled.rehearsal.stages[i].memory;
           EXPECT_EQ(executor.arena(i).occupancy().by_phase, planned.by_phase) << "device " << i;
           EXPECT_EQ(executor.arena(i).occupancy().total(), planned.total()) << "device " << i;
+          if (i == 0) continue;
+          // The rows that are handed over have their place beside everything else.
+          const auto rows = static_cast<std::uint64_t>(48 * files.description.decoder.hidden_size * 4);
+          const auto in_staging = planned.by_phase[static_cast<std::size_t>(backend::Phase::prefill)]
+                                                  [static_cast<std::size_t>(memory::RegionId::staging)];
+          EXPECT_GE(in_staging, rows) << "device " << i;
         }
       }
     }

@@ -302,6 +302,39 @@ TEST(Plan, AboveTheLimitIsRefusedWithTheMissingBytes) {
   }
 }
 
+TEST(Plan, DevicesOverlapInPrefillButNotInDecode) {
+  EXPECT_EQ(runtime::pipeline_seconds(std::vector{3.0}, 4), 3.0);
+  EXPECT_EQ(runtime::pipeline_seconds(std::vector{3.0, 5.0}, 1), 8.0);
+  // Four steps: a quarter of the first device's time passes before the second one begins.
+  EXPECT_EQ(runtime::pipeline_seconds(std::vector{4.0, 8.0}, 4), 9.0);
+  EXPECT_EQ(runtime::pipeline_seconds(std::vector{8.0, 4.0, 2.0}, 2), 11.0);
+
+  const auto first = backend::make_cpu_backend(1);
+  std::vector<std::unique_ptr<backend::Backend>> two;
+  two.push_back(backend::make_cpu_backend(1));
+  two.push_back(backend::make_cpu_backend(1));
+  const runtime::ModelFiles files = runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama");
+  const auto seconds_of = [&](std::vector<std::int64_t> layers, const backend::Backends& backends) {
+    EngineOptions options;
+    options.context = 64;
+    options.prefill_chunk = 16;
+    runtime::Configuration configuration = runtime::configure(options, files.description, {});
+    configuration.stage_layers = std::move(layers);
+    const runtime::Rehearsal rehearsal = runtime::rehearse(files, configuration, backends);
+    Plan plan = runtime::describe_plan(files, configuration, backends, rehearsal);
+    runtime::time_phases(plan, rehearsal, std::vector(backends.size(), MachineCeilings{1e9, 1e9}));
+    std::vector<double> seconds;
+    for (const PhasePlan& phase : plan.phases) seconds.push_back(phase.seconds);
+    return seconds;
+  };
+  const std::vector<double> alone = seconds_of({2}, *first);
+  const std::vector<double> together = seconds_of({1, 1}, two);
+  ASSERT_EQ(alone.size(), 3U);  // load, prefill, decode
+  EXPECT_LT(together[1], 0.85 * alone[1]);
+  EXPECT_GT(together[1], 0.5 * alone[1]);
+  EXPECT_GE(together[2], alone[2]);
+}
+
 TEST(Plan, OptionsThatCannotBeAreUsageErrors) {
   const auto refused = [](auto&& change) {
     EngineOptions options;
