@@ -194,6 +194,11 @@ model::LayerRange Configuration::layers_of(std::size_t stage) const {
   return {first, first + *until};
 }
 
+std::int64_t Configuration::streamed_of(const model::LayerRange& layers) const {
+  const std::int64_t n_layers = std::accumulate(stage_layers.begin(), stage_layers.end(), std::int64_t{0});
+  return streamed_layers * layers.end / n_layers - streamed_layers * layers.first / n_layers;
+}
+
 Configuration formats_for(Precision precision) {
   Configuration configuration;
   configuration.decoder_format = configuration.tower_format = weight_format_of(precision);

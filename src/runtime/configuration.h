@@ -42,7 +42,7 @@ struct Configuration {
   std::int64_t picture_rows = 0;     ///< of the planned request's tokens, those that are pictures
   std::int64_t tile_batch = 0;       ///< most tiles in the tower at once
   bool tower_staged = false;         ///< galago::TowerPlacement
-  std::int64_t streamed_layers = 0;  ///< the decoder's last ones; EngineOptions::streamed_layers
+  std::int64_t streamed_layers = 0;  ///< EngineOptions::streamed_layers, of all devices together
   /// Pictures whose embeddings are kept at once: where the tower leaves before the decoder begins, those of
   /// one or several requests.
   std::int64_t kept_pictures = 1;
@@ -68,6 +68,8 @@ struct Configuration {
   std::int64_t n_prefill_steps() const { return (prompt_tokens + prefill_chunk - 1) / prefill_chunk; }
   /// The layers of one of the devices.
   model::LayerRange layers_of(std::size_t stage) const;
+  /// How many of the layers of one device are streamed, its last ones: its part of all that are.
+  std::int64_t streamed_of(const model::LayerRange& layers) const;
   /// Which of a device's regions keep their contents through a request. The tower is on the first one; to the
   /// others rows are handed over at any time.
   memory::RegionSet lasting_regions(std::size_t stage) const {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "runtime/layer_stream.h"
 #include "runtime/machine.h"
 #include "runtime/weight_loader.h"
 
@@ -15,23 +16,30 @@ namespace {
 
 using memory::RegionId;
 
-/// Bytes of weights in the layers before each, and in all.
-std::vector<Bytes> weights_before(const Blueprint& model, const Configuration& configuration) {
+/// What each layer's weights take, and what adapters have beside it, which is never streamed.
+struct LayerBytes {
+  Bytes layer = 0;
+  Bytes adapters = 0;
+};
+
+std::vector<LayerBytes> layer_bytes(const Blueprint& model, const Configuration& configuration) {
   memory::Region weights = memory::Region::planning(RegionId::weights);
   memory::Region staging = memory::Region::planning(RegionId::staging);
   WeightLoader loader(model.checkpoint, configuration, {weights, staging});
   const model::DecoderShape& shape = model.description.decoder;
-  std::vector<Bytes> before{0};
+  std::vector<LayerBytes> bytes;
   for (std::int64_t i = 0; i < shape.n_layers; ++i) {
     const model::LayerRange layer{i, i + 1};
+    weights.release_to(0);
     model::load_decoder_layer(shape, i, loader);
+    const Bytes of_layer = weights.used();
     if (shape.picture_branches) model::load_picture_adapter(shape, layer, loader);
     for (const model::AdapterShape& adapter : shape.adapters) {
       model::load_adapter(shape, layer, adapter, loader);
     }
-    before.push_back(weights.used());
+    bytes.push_back({of_layer, weights.used() - of_layer});
   }
-  return before;
+  return bytes;
 }
 
 /// As even as whole layers can be.
@@ -72,7 +80,7 @@ class LayerSplit::Sizes {
   Sizes(const Blueprint& model, const Configuration& configuration, const Rehearsal& rehearsal)
       : configuration_(configuration),
         rehearsal_(rehearsal),
-        weights_before_(weights_before(model, configuration)),
+        layers_(layer_bytes(model, configuration)),
         layer_page_bytes_(model::layout_pages(model.description.decoder, 1, configuration.kv_format,
                                               configuration.page_tokens)
                               .page_bytes) {}
@@ -93,8 +101,15 @@ class LayerSplit::Sizes {
 
  private:
   Bytes weights(const model::LayerRange& layers) const {
-    return weights_before_[static_cast<std::size_t>(layers.end)] -
-           weights_before_[static_cast<std::size_t>(layers.first)];
+    const std::int64_t resident_end = layers.end - configuration_.streamed_of(layers);
+    Bytes sum = 0;
+    Bytes slot = 0;
+    for (std::int64_t i = layers.first; i < layers.end; ++i) {
+      const LayerBytes& bytes = layers_[static_cast<std::size_t>(i)];
+      sum += bytes.adapters + (i < resident_end ? bytes.layer : 0);
+      if (i >= resident_end) slot = std::max(slot, bytes.layer);
+    }
+    return sum + LayerStream::n_slots * slot;
   }
   Bytes pages(std::int64_t n_layers) const {
     return memory::whole_blocks(static_cast<Bytes>(configuration_.n_pages() * n_layers) * layer_page_bytes_);
@@ -102,7 +117,7 @@ class LayerSplit::Sizes {
 
   const Configuration& configuration_;
   const Rehearsal& rehearsal_;
-  std::vector<Bytes> weights_before_;
+  std::vector<LayerBytes> layers_;
   Bytes layer_page_bytes_;
 };
 
@@ -135,10 +150,6 @@ Rehearsal LayerSplit::settle(Configuration& configuration) const {
   if (n_layers < static_cast<std::int64_t>(backends_.size())) {
     fail(ErrorCode::usage, "{} devices were named for a decoder of {} layers: each takes one at least",
          backends_.size(), n_layers);
-  }
-  if (configuration.streamed_layers > 0 && backends_.size() > 1) {
-    fail(ErrorCode::usage,
-         "layers are streamed on one device only; leave --stream-layers out or name one device");
   }
   // What else than its layers a device takes may depend on them a little, so the choice is looked at again.
   constexpr int most_looks = 3;

@@ -20,15 +20,15 @@ Region part_of(Region& region, Bytes bytes) {
 }  // namespace
 
 LayerStream::LayerStream(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
-                         const model::DecoderShape& shape, memory::Arena& arena,
-                         std::vector<model::DecoderLayer>& layers)
-    : shape_(shape), layers_(layers), first_(layers.size()) {
+                         memory::Arena& arena, model::Decoder& decoder)
+    : decoder_(decoder), first_(decoder.layers.size()) {
   Region counted = Region::planning(RegionId::weights, arena.device());
   Region counted_staging = Region::planning(RegionId::staging);
   WeightLoader counter(checkpoint, configuration, {counted, counted_staging});
-  for (auto i = static_cast<std::int64_t>(first_); i < shape.n_layers; ++i) {
+  const auto n_layers = static_cast<std::size_t>(decoder.range.count());
+  for (std::size_t i = first_; i < n_layers; ++i) {
     counted.release_to(0);
-    layers_.push_back(model::load_decoder_layer(shape, i, counter));
+    decoder.layers.push_back(load(i, counter));
   }
   Region& weights = arena.region(RegionId::weights);
   // Without a device staging is for each phase anew; there a reader needs some of its own.
@@ -57,11 +57,16 @@ LayerStream::~LayerStream() {
   if (reader_.joinable()) reader_.join();
 }
 
+model::DecoderLayer LayerStream::load(std::size_t index, WeightLoader& loader) const {
+  const std::int64_t in_decoder = decoder_.range.first + static_cast<std::int64_t>(index);
+  return model::load_decoder_layer(decoder_.shape, in_decoder, loader);
+}
+
 void LayerStream::read(std::size_t index, Slot& slot) {
   slot.weights.release_to(0);
   loader_->turn_to(slot.weights);
   if (slot.free) slot.free->hold_copies();
-  slot.layer = model::load_decoder_layer(shape_, static_cast<std::int64_t>(index), *loader_);
+  slot.layer = load(index, *loader_);
   if (slot.arrived) slot.arrived->set_after_copies();
 }
 
@@ -110,11 +115,11 @@ void LayerStream::require(std::size_t index) {
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   Slot& slot = slot_of(index);
-  layers_[index] = slot.layer;
+  decoder_.layers[index] = slot.layer;
   if (slot.arrived) slot.arrived->hold_work();
   // The work of the layer before has all been handed in: its slot is free after that. After the last layer
   // comes the first again.
-  const std::size_t next = index + 1 < layers_.size() ? index + 1 : first_;
+  const std::size_t next = index + 1 < decoder_.layers.size() ? index + 1 : first_;
   if (&slot_of(next) != &slot) ask_for(next);
 }
 

@@ -21,12 +21,13 @@ namespace galago::runtime {
 
 class LayerStream : public model::LayerFeed {
  public:
+  static constexpr std::size_t n_slots = 2;
+
   /// Takes slots from the arena's weights, and room for conversions there too or, on a device, of staging,
-  /// for good; and appends the layers from layers.size() on to `layers`: their weights are there after
+  /// for good; and appends the layers that the decoder's part lacks to it: their weights are there after
   /// require() only. In plan mode places are counted. All arguments outlive the stream.
   LayerStream(const checkpoint::Checkpoint& checkpoint, const Configuration& configuration,
-              const model::DecoderShape& shape, memory::Arena& arena,
-              std::vector<model::DecoderLayer>& layers);
+              memory::Arena& arena, model::Decoder& decoder);
   ~LayerStream() override;
   LayerStream(const LayerStream&) = delete;
   LayerStream& operator=(const LayerStream&) = delete;
@@ -54,11 +55,13 @@ class LayerStream : public model::LayerFeed {
   /// Asks for a layer, unless it is there, in a slot that no work handed in later reads; `lock` is held.
   void ask_for(std::size_t index);
 
-  const model::DecoderShape& shape_;
-  std::vector<model::DecoderLayer>& layers_;
+  /// By its number in the decoder's part.
+  model::DecoderLayer load(std::size_t index, WeightLoader& loader) const;
+
+  model::Decoder& decoder_;
   std::size_t first_;
   std::optional<memory::Region> staging_;
-  std::array<std::optional<Slot>, 2> slots_;
+  std::array<std::optional<Slot>, n_slots> slots_;
   std::optional<WeightLoader> loader_;  // turned to one slot after the other
 
   std::mutex mutex_;

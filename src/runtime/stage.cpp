@@ -60,12 +60,12 @@ void Stage::take_inbox() {
 
 void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers) {
   const model::DecoderShape& shape = network_.description.decoder;
+  const std::int64_t n_streamed = configuration_.streamed_of(layers);
   {
     WeightLoader loader(checkpoint, configuration_, arena_);
-    network_.decoder = model::load_decoder(shape, layers, loader, configuration_.streamed_layers);
+    network_.decoder = model::load_decoder(shape, layers, loader, n_streamed);
   }
-  if (configuration_.streamed_layers == 0) return;
-  stream_.emplace(checkpoint, configuration_, shape, arena_, network_.decoder.layers);
+  if (n_streamed > 0) stream_.emplace(checkpoint, configuration_, arena_, network_.decoder);
 }
 
 void Stage::take_pages() {

@@ -87,7 +87,7 @@ class Stage {
   memory::Arena arena_;
   backend::Queue queue_;
   Network network_;                    // tower and projector on the first stage only
-  std::optional<LayerStream> stream_;  // of the decoder's last layers, where they do not stay
+  std::optional<LayerStream> stream_;  // of the last of the layers, where they do not stay
   bool pages_last_;                    // through all phases
   model::KvPages pages_;
   std::optional<StageInbox> inbox_;

@@ -121,6 +121,24 @@ TEST(SeveralDevices, SharePagesAndAnswerBatchesAsOneDoes) {
   EXPECT_EQ(texts_on("cuda-emulated,cpu"), alone);
 }
 
+TEST(SeveralDevices, StreamTheirOwnLayers) {
+  const Request request = text_request(20);
+  EngineOptions options = options_for("text-llama3", "");
+  options.prefill_chunk = 8;
+  for (const char* devices : {both_emulated, "cuda-emulated:1,cpu"}) {
+    options.device = devices;
+    options.streamed_layers = 0;
+    const std::string resident = Engine(options).generate(request).text;
+    for (const std::int64_t n : {2, 3}) {
+      SCOPED_TRACE(std::string(devices) + ", streamed " + std::to_string(n));
+      options.streamed_layers = n;
+      simt::set_stream_order(n == 2 ? simt::StreamOrder::late : simt::StreamOrder::copies_early);
+      EXPECT_EQ(Engine(options).generate(request).text, resident);
+    }
+    simt::set_stream_order(simt::StreamOrder::late);
+  }
+}
+
 TEST(SeveralDevices, UseEveryRegionAsPlanned) {
   std::vector<std::unique_ptr<backend::Backend>> devices;
   devices.push_back(backend::emulated::make_backend(1, backend::CudaProducts::tensor_cores));
@@ -139,6 +157,7 @@ TEST(SeveralDevices, UseEveryRegionAsPlanned) {
         options.kv = precision == Precision::int4 ? KvPrecision::int8 : KvPrecision::automatic;
         options.prefill_chunk = 48;
         options.batch = staged ? 3 : 1;
+        options.streamed_layers = staged ? 2 : 0;
         options.tower_placement = staged ? TowerPlacement::staged : TowerPlacement::resident;
         const Demand demand{0, largest_picture(files, std::nullopt)};
         const Settled settled = settle(files, options, demand, backends);
@@ -210,6 +229,28 @@ TEST(LayerSplit, FollowsTheShares) {
   EXPECT_GE(uneven[0], 24);
 }
 
+TEST(LayerSplit, KnowsThatStreamedLayersTakeTwoSlots) {
+  EngineOptions options;
+  options.shape = "llama-7b";
+  options.precision = Precision::fp16;
+  options.device = both_emulated;
+  options.context = 512;
+  options.streamed_layers = 24;
+  constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+  options.split = {3 * gib, 4 * gib};  // all layers resident would take 6 GiB of each
+  const Plan plan = plan_model(options);
+  EXPECT_EQ(plan.devices[0].n_layers + plan.devices[1].n_layers, 32);
+  EXPECT_LT(plan.devices[0].n_layers, plan.devices[1].n_layers);
+  // Of each device's layers three quarters, of which two are there at a time.
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_LE(plan.devices[i].peak_bytes, options.split[i]);
+    const std::uint64_t layer = 2 * (4 * 4096 * 4096 + 3 * 4096 * 11008);
+    const auto n_resident = static_cast<std::uint64_t>(plan.devices[i].n_layers) / 4 + 1;
+    const std::uint64_t table = 32000 * 4096 * 2;
+    EXPECT_LE(region_bytes(plan, plan.devices[i].name + " weights"), table + (n_resident + 2) * layer);
+  }
+}
+
 TEST(LayerSplit, GivesTheCpuOnlyWhatTheOthersHaveNoRoomFor) {
   EngineOptions options;
   options.shape = "llama-7b";
@@ -274,8 +315,6 @@ TEST(SeveralDevices, RefuseWhatCannotBeInOneSentence) {
   test::expect_says(refusal("cpu", {1 << 30}), "1 share was given for 1 device");
   test::expect_says(refusal("cuda-emulated,cpu", {1 << 30}), "1 share was given for 2 devices");
   test::expect_says(refusal("cuda-emulated:0,cpu,cuda-emulated:1"), "3 devices were named");
-  options.streamed_layers = 2;
-  test::expect_says(refusal(both_emulated), "--stream-layers");
 }
 
 TEST(SeveralDevices, AnErrorNamesItsDevice) {
