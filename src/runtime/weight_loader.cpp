@@ -174,12 +174,27 @@ Weight WeightLoader::place(std::span<const model::NamedShape> tensors, const Wei
   Weight weight{nullptr, format, {rows}};
   for (std::size_t i = 1; i < first.rank(); ++i) weight.shape.append(first[i]);
 
+  for (const model::NamedShape& tensor : tensors) check_rows(tensor, weight);
   std::byte* const place = to_->take(weight.bytes());
   weight.data = place;
   write(place, [&](WeightSink* to) {
     for (const model::NamedShape& tensor : tensors) read(tensor, format, to);
   });
   return weight;
+}
+
+void WeightLoader::check_rows(const model::NamedShape& tensor, const Weight& weight) const {
+  const checkpoint::TensorSource& source = find(tensor);
+  const bool in_parts =
+      !weight.format.is_grouped() && !source.packing && !checkpoint_.merges.contains(tensor.name);
+  if (!delivery_ || in_parts) return;
+  const Bytes row_bytes = weight.format.row_bytes(tensor.shape.elements() / tensor.shape[0]);
+  if (row_bytes <= delivery_->most()) return;
+  fail(ErrorCode::usage,
+       "{}: rows of tensor {} take {} bytes in {}, at most {} are copied to a device at once; choose another "
+       "precision, or --device cpu",
+       checkpoint_.directory.string(), source.entry.name, row_bytes, describe(weight.format),
+       delivery_->most());
 }
 
 void WeightLoader::read(const model::NamedShape& tensor, const WeightFormat& format, WeightSink* to) {

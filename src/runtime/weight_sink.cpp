@@ -54,8 +54,8 @@ void Delivery::turn_to(std::byte* place) {
 
 std::byte* Delivery::next(Bytes bytes) {
   if (bytes > half_bytes) {
-    fail(ErrorCode::model, "a matrix has rows of {} bytes, at most {} can be copied to a device at once",
-         bytes, half_bytes);
+    fail(ErrorCode::internal, "{} bytes were to be copied to a device at once, at most {} can be", bytes,
+         half_bytes);
   }
   if (bytes > half_bytes - filled_) {
     copy();

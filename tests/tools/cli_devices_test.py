@@ -1,6 +1,7 @@
 """A model on several devices: the CPU and two emulated CUDA devices."""
 
 import json
+import shutil
 import subprocess
 import unittest
 
@@ -51,9 +52,54 @@ class Devices(CliTest):
         fails(2, "1 share was given for 2 devices", "--device", PAIR, "--split", "1GiB")
         fails(2, "2 shares were given for 1 device", "--device", "cpu", "--split", "1GiB,1GiB")
         fails(2, "--split 1GX: not a size", "--device", PAIR, "--split", "1GX,1GiB")
-        fails(2, "layers are streamed", "--device", PAIR, "--stream-layers", "2")
         sentence = fails(4, "cuda-emulated:0", "--device", PAIR, "--split", "4KiB,1GiB")
         self.assertRegex(sentence, r"\d+ too few; 0 layers would fit there")
+
+    def test_streamed_layers_lie_on_their_devices(self):
+        whole = self.plan("--device", PAIR)
+        plan = self.plan("--device", PAIR, "--stream-layers", "2")
+        self.assertEqual(plan["streamed_layers"], 2)
+        self.assertEqual([device["layers"] for device in plan["devices"]], [1, 1])
+        self.assertNotEqual(plan["regions"], whole["regions"])
+
+    def test_rows_too_wide_for_a_copy_are_refused_by_the_plan(self):
+        # Headers alone: an MLP of 2^20 columns, whose rows take more than 1 MiB in int8.
+        model = self.folder / "wide"
+        model.mkdir()
+        mlp = 1 << 20
+        config = json.loads((TEXT / "config.json").read_text())
+        config["intermediate_size"] = mlp
+        (model / "config.json").write_text(json.dumps(config))
+        for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"):
+            if (TEXT / name).exists():
+                shutil.copy(TEXT / name, model)
+        weights = (TEXT / "model.safetensors").read_bytes()
+        length = int.from_bytes(weights[:8], "little")
+        header = json.loads(weights[8:8 + length])
+        end = 0
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            if ".mlp." in name:
+                hidden = config["hidden_size"]
+                tensor["shape"] = [hidden, mlp] if "down" in name else [mlp, hidden]
+            size = {"F32": 4, "F16": 2, "BF16": 2}[tensor["dtype"]]
+            for n in tensor["shape"]:
+                size *= n
+            tensor["data_offsets"] = [end, end + size]
+            end += size
+        text = json.dumps(header).encode()
+        with open(model / "model.safetensors", "wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + end)
+
+        def fails(*arguments):
+            return self.fails(2, "rows of tensor model.layers.0.mlp.down_proj.weight", "plan", "-m", model,
+                              "--context", "64", *arguments)
+        for device in ("cuda-emulated", "cpu,cuda-emulated"):
+            self.assertIn("at most 1048576", fails("--device", device, "--precision", "int8"))
+        for precision, device in (("fp16", "cuda-emulated"), ("int8", "cpu")):
+            self.galago("plan", "-m", model, "--context", "64", "--device", device, "--precision", precision)
 
     def test_memory_reports_name_the_device(self):
         done = self.caption("--device", "cuda-emulated,cpu", "--memory-report", IMAGES / "wide.jpg")
