@@ -73,7 +73,8 @@ struct Configuration {
   /// Which of a device's regions keep their contents through a request. The tower is on the first one; to the
   /// others rows are handed over at any time.
   memory::RegionSet lasting_regions(std::size_t stage) const {
-    if (stage > 0) return memory::lasting_by_default().set(static_cast<std::size_t>(memory::RegionId::staging));
+    if (stage > 0)
+      return memory::lasting_by_default().set(static_cast<std::size_t>(memory::RegionId::staging));
     return tower_staged ? memory::lasting_with_staged_tower() : memory::lasting_by_default();
   }
 };

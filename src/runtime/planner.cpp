@@ -210,7 +210,8 @@ void time_phases(Plan& plan, const Rehearsal& rehearsal, const std::vector<Machi
       for (std::size_t i = 0; i < ceilings.size(); ++i) {
         seconds.push_back(roofline_seconds(rehearsal.stages[i].ledger, id, ceilings[i]));
       }
-      phase.seconds = pipeline_seconds(seconds, id == backend::Phase::prefill ? rehearsal.n_prefill_steps : 1);
+      phase.seconds =
+          pipeline_seconds(seconds, id == backend::Phase::prefill ? rehearsal.n_prefill_steps : 1);
     }
   }
 }

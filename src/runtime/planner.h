@@ -62,8 +62,9 @@ OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
 Plan describe_plan(const Blueprint& model, const Configuration& configuration,
                    const backend::Backends& backends, const Rehearsal& rehearsal);
 
-/// How long devices take that hand `n_steps` steps of the same size from one to the next, each for all of them
-/// `seconds`: they work at once but while the first step has not come to them, or the last one has passed.
+/// How long devices take that hand `n_steps` steps of the same size from one to the next, each for all of
+/// them `seconds`: they work at once but while the first step has not come to them, or the last one has
+/// passed.
 double pipeline_seconds(std::span<const double> seconds, std::int64_t n_steps);
 
 /// Gives each phase its least time at the ceilings of each device. Measuring those takes tens of MiB for a

@@ -53,8 +53,8 @@ Stage::~Stage() {
 void Stage::take_inbox() {
   inbox_.emplace(configuration_);
   // The stage before may leave rows while this one changes from phase to phase, so their place stays.
-  handed_ = arena_.matrix(RegionId::staging, configuration_.most_rows(),
-                          network_.description.decoder.hidden_size);
+  handed_ =
+      arena_.matrix(RegionId::staging, configuration_.most_rows(), network_.description.decoder.hidden_size);
   arena_.region(RegionId::staging).keep();
 }
 

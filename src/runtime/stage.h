@@ -34,9 +34,9 @@ class Stage {
 
   backend::Phase phase() const { return queue_.phase(); }
 
-  /// Does what the task says, and leaves the rest of it to `next`, where there is one. A step's rows go through
-  /// the stage's layers: the first stage embeds them, the others have them from the stage before. The last
-  /// one computes their logits.
+  /// Does what the task says, and leaves the rest of it to `next`, where there is one. A step's rows go
+  /// through the stage's layers: the first stage embeds them, the others have them from the stage before. The
+  /// last one computes their logits.
   void run(const StageTask& task, Stage* next);
   /// Does so with the task that comes next; none but to begin a phase after one has failed. False: no more
   /// tasks will come.

@@ -65,10 +65,10 @@ class StageInbox {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Copy left_, in_work_;
-  bool has_left_ = false;     // a task that was not begun
-  bool has_rows_ = false;     // of a task that was left or begun: there is no room for others
-  bool rows_begun_ = false;   // those are the rows of the task that was begun
-  bool is_working_ = false;   // on a task that was begun
+  bool has_left_ = false;    // a task that was not begun
+  bool has_rows_ = false;    // of a task that was left or begun: there is no room for others
+  bool rows_begun_ = false;  // those are the rows of the task that was begun
+  bool is_working_ = false;  // on a task that was begun
   bool is_closed_ = false;
   std::exception_ptr failure_;
 };

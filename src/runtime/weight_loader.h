@@ -62,8 +62,8 @@ class WeightLoader : public model::WeightSource {
   /// Calls write(sink) with a sink for `place`, null in plan mode.
   template <class Write>
   void write(std::byte* place, Write&& write);
-  /// Whether a device gets the tensor's rows, which go there whole unless they are copied as they are stored or
-  /// number by number; Error{usage} if not.
+  /// Whether a device gets the tensor's rows, which go there whole unless they are copied as they are stored
+  /// or number by number; Error{usage} if not.
   void check_rows(const model::NamedShape& tensor, const Weight& weight) const;
   /// Brings all rows of a tensor to `to` (null in plan mode) in `format`, what is merged into it included.
   void read(const model::NamedShape& tensor, const WeightFormat& format, WeightSink* to);

@@ -313,7 +313,8 @@ TEST(Plan, DevicesOverlapInPrefillButNotInDecode) {
   std::vector<std::unique_ptr<backend::Backend>> two;
   two.push_back(backend::make_cpu_backend(1));
   two.push_back(backend::make_cpu_backend(1));
-  const runtime::ModelFiles files = runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama");
+  const runtime::ModelFiles files =
+      runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama");
   const auto seconds_of = [&](std::vector<std::int64_t> layers, const backend::Backends& backends) {
     EngineOptions options;
     options.context = 64;

@@ -56,8 +56,8 @@ class Chain {
       : model_(draw_blueprint(
             checkpoint::open_checkpoint(std::filesystem::path(GALAGO_GOLDENS_DIR) / "text-llama3"))) {
     for (std::size_t stage = 0; stage < n_stages; ++stage) {
-      devices_.push_back(std::make_unique<test::WatchedBackend>(backend::make_cpu_backend(1),
-                                                                [=] { on_layers(stage); }));
+      devices_.push_back(
+          std::make_unique<test::WatchedBackend>(backend::make_cpu_backend(1), [=] { on_layers(stage); }));
     }
     EngineOptions options;
     options.context = chunk * n_chunks + 8;
@@ -95,9 +95,7 @@ class Chain {
   Executor& executor() { return *executor_; }
 
  private:
-  static std::vector<float> row(const Matrix& logits) {
-    return {logits.row(0), logits.row(0) + logits.cols};
-  }
+  static std::vector<float> row(const Matrix& logits) { return {logits.row(0), logits.row(0) + logits.cols}; }
 
   Blueprint model_;
   std::vector<std::unique_ptr<backend::Backend>> devices_;
@@ -117,7 +115,8 @@ TEST(Stages, WorkOnStepsThatFollowEachOtherAtOnce) {
     progress.begin(stage);
     // The last stage stays in the first step until the one before it has begun the second and the first stage
     // the third.
-    if (stage == 2 && progress.begun(2) == 1) met = progress.reaches(1, 2, 60s) && progress.reaches(0, 3, 60s);
+    if (stage == 2 && progress.begun(2) == 1)
+      met = progress.reaches(1, 2, 60s) && progress.reaches(0, 3, 60s);
   });
   EXPECT_EQ(chain.run(), logits_of_one_stage());
   EXPECT_TRUE(met);

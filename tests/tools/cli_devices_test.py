@@ -94,7 +94,7 @@ class Devices(CliTest):
             file.truncate(8 + len(text) + end)
 
         def fails(*arguments):
-            return self.fails(2, "rows of tensor model.layers.0.mlp.down_proj.weight", "plan", "-m", model,
+            return self.fails(2, "mlp.down_proj.weight take 1114112 bytes in int8", "plan", "-m", model,
                               "--context", "64", *arguments)
         for device in ("cuda-emulated", "cpu,cuda-emulated"):
             self.assertIn("at most 1048576", fails("--device", device, "--precision", "int8"))
