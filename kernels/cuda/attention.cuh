@@ -128,10 +128,14 @@ struct QuantKeys {
 struct Sight {
   std::int64_t start, limit;
 };
+/// Causal, from a position.
+__device__ __forceinline__ Sight sight_at(const Attend& op, std::int64_t position) {
+  const std::int64_t limit = position + 1;
+  return {op.window > 0 && limit > op.window ? limit - op.window : 0, limit};
+}
 __device__ __forceinline__ Sight sight_of(const Attend& op, std::int64_t row) {
   if (op.tile_rows > 0) return {0, op.tile_rows};
-  const std::int64_t limit = op.first_position + row + 1;
-  return {op.window > 0 && limit > op.window ? limit - op.window : 0, limit};
+  return sight_at(op, op.first_position + row);
 }
 
 __device__ __forceinline__ bool sees(const Attend& op, const Sight& sight, std::int64_t position) {

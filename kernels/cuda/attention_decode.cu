@@ -11,8 +11,9 @@ constexpr int few_warps = few_threads / warp_lanes;
 
 struct Few {
   Attend op;
-  std::int64_t n_splits;
-  float* partials;  // [rows, n_heads, n_splits, head_size + 2]: sums, highest score, total weight
+  RowPlaces places;
+  std::int64_t n_splits;  // at most
+  float* partials;        // [rows, n_heads, n_splits, head_size + 2]: sums, highest score, total weight
 };
 
 /// What a lane knows of its positions so far: sums of its piece's elements.
@@ -23,25 +24,41 @@ struct FewProgress {
   float out[queries][piece_elements];
 };
 
-/// Numbers [first, end) of the positions that a row sees: sinks come first, then its window.
+/// Of the positions that a row sees, sinks come first and then its window.
+struct Seen {
+  std::int64_t sinks, hidden;  // how many sinks lie before the window, and how many positions between the two
+  std::int64_t count;
+};
+
+__device__ __forceinline__ Seen seen_by(const Few& few, std::int64_t row) {
+  const Sight sight = sight_at(few.op, Global<const std::int32_t>(few.places.positions)[row]);
+  const std::int64_t sinks = few.op.sinks < sight.start ? few.op.sinks : sight.start;
+  const std::int64_t hidden = sight.start - sinks;
+  return {sinks, hidden, sight.limit - hidden};
+}
+
+/// Blocks that share a row's positions.
+__device__ __forceinline__ std::int64_t splits_of(const Few& few, const Seen& seen) {
+  const std::int64_t wanted = (seen.count + split_positions - 1) / split_positions;
+  return wanted < few.n_splits ? wanted : few.n_splits;
+}
+
+/// Numbers [first, end) of the positions that a row sees.
 struct Share {
   int first, end;
-  int sinks, hidden;  // how many sinks lie before the window, and how many positions between the two
+  int sinks, hidden;
 
   __device__ __forceinline__ int position(int number) const {
     return number < sinks ? number : number + hidden;
   }
 };
 
-__device__ __forceinline__ Share share_of(const Few& few, std::int64_t row, std::int64_t split) {
-  const Sight sight = sight_of(few.op, row);
-  const std::int64_t sinks = few.op.sinks < sight.start ? few.op.sinks : sight.start;
-  const std::int64_t hidden = sight.start - sinks;
-  const std::int64_t n_seen = sight.limit - hidden;
-  const std::int64_t size = (n_seen + few.n_splits - 1) / few.n_splits;
+__device__ __forceinline__ Share share_of(const Seen& seen, std::int64_t n_splits, std::int64_t split) {
+  const std::int64_t size = (seen.count + n_splits - 1) / n_splits;
   const std::int64_t first = split * size;
-  const std::int64_t end = first + size < n_seen ? first + size : n_seen;
-  return {static_cast<int>(first), static_cast<int>(end), static_cast<int>(sinks), static_cast<int>(hidden)};
+  const std::int64_t end = first + size < seen.count ? first + size : seen.count;
+  return {static_cast<int>(first), static_cast<int>(end), static_cast<int>(seen.sinks),
+          static_cast<int>(seen.hidden)};
 }
 
 /// Scores of `batch` positions, each summed over the lanes that share it, and their values' weighted sums.
@@ -144,7 +161,8 @@ __device__ __forceinline__ void meet(const Attend& op, const Runs& runs, const F
 /// Blocks along x: key-value heads, and parts of their groups; y: shares; z: rows.
 template <class Source, int lanes, int queries>
 __global__ void __launch_bounds__(few_threads) attend_few_kernel(const Few few) {
-  const Attend& op = few.op;
+  Attend op = few.op;
+  op.paged.pages += Global<const std::int32_t>(few.places.tables)[blockIdx.z];
   const std::int64_t head_size = op.head_size;
   const std::int64_t group = op.n_heads / op.n_kv_heads;
   const std::int64_t parts = (group + queries - 1) / queries;
@@ -152,6 +170,9 @@ __global__ void __launch_bounds__(few_threads) attend_few_kernel(const Few few) 
   const std::int64_t first_head = kv_head * group + blockIdx.x % parts * queries;
   const std::int64_t end_head = (kv_head + 1) * group;
   const std::int64_t row = blockIdx.z;
+  const Seen seen = seen_by(few, row);
+  const std::int64_t n_splits = splits_of(few, seen);
+  if (blockIdx.y >= n_splits) return;
   const Global<const float> q_row(op.q.data + row * op.q.stride);
   const Source source(op, kv_head);
 
@@ -167,7 +188,7 @@ __global__ void __launch_bounds__(few_threads) attend_few_kernel(const Few few) 
       q[j][i] = first_head + j < end_head && d < head_size ? q_row[(first_head + j) * head_size + d] : 0.0F;
     }
   }
-  attend_share<lanes, queries>(source, op, share_of(few, row, blockIdx.y), q, progress);
+  attend_share<lanes, queries>(source, op, share_of(seen, n_splits, blockIdx.y), q, progress);
 
   const Shared<float> meeting = dynamic_shared<float>();
   meet<lanes, queries>(op, runs, progress, meeting);
@@ -206,16 +227,17 @@ __global__ void join_shares_kernel(const Few few) {
   const std::int64_t record = op.head_size + 2;
   const std::int64_t row = blockIdx.y;
   const std::int64_t head = blockIdx.x;
+  const std::int64_t n_splits = splits_of(few, seen_by(few, row));
   const Global<const float> partials(few.partials + (row * op.n_heads + head) * few.n_splits * record);
   const Global<float> out(op.out.data + row * op.out.stride + head * op.head_size);
   float highest = no_score;
-  for (std::int64_t split = 0; split < few.n_splits; ++split) {
+  for (std::int64_t split = 0; split < n_splits; ++split) {
     highest = fmaxf(highest, partials[split * record + op.head_size]);
   }
   for (std::int64_t d = threadIdx.x; d < op.head_size; d += blockDim.x) {
     float sum = 0;
     float total = 0;
-    for (std::int64_t split = 0; split < few.n_splits; ++split) {
+    for (std::int64_t split = 0; split < n_splits; ++split) {
       const float factor = expf(partials[split * record + op.head_size] - highest);
       sum += partials[split * record + d] * factor;
       total += partials[split * record + op.head_size + 1] * factor;
@@ -257,9 +279,10 @@ cudaError_t launch_source(cudaStream_t stream, const Few& few) {
 
 }  // namespace
 
-cudaError_t attend_few(cudaStream_t stream, const Attend& op, std::int64_t n_splits, float* partials) {
+cudaError_t attend_few(cudaStream_t stream, const Attend& op, const RowPlaces& places, std::int64_t n_splits,
+                       float* partials) {
   if (op.q.rows == 0) return cudaSuccess;
-  const Few few{op, n_splits, partials};
+  const Few few{op, places, n_splits, partials};
   if (op.paged.grouped.bits == 8) return launch_source<GroupedPieces<8>>(stream, few);
   if (op.paged.grouped.bits == 4) return launch_source<GroupedPieces<4>>(stream, few);
   return op.paged.element == Element::f32 ? launch_source<PlainPieces<float>>(stream, few)

@@ -102,21 +102,29 @@ cudaError_t token_embed(cudaStream_t stream, const std::int32_t* ids, const Toke
 
 cudaError_t rope_frequencies(cudaStream_t stream, float base, std::int64_t dimensions, float* frequencies,
                              std::int64_t count);
-/// table rows: cosines, then sines of (first_position + row) * frequencies, times scale.
-cudaError_t rope_table(cudaStream_t stream, const float* frequencies, std::int64_t first_position,
+/// table rows: cosines, then sines of positions [rows] * frequencies, times scale. `positions` lie on the
+/// device.
+cudaError_t rope_table(cudaStream_t stream, const float* frequencies, const std::int32_t* positions,
                        float scale, const Rows& table);
 cudaError_t rope(cudaStream_t stream, const Rows& x, std::int64_t head_size, const Rows& table);
 
 // --- attention ---
 
-/// Where one layer's keys and values lie: pages as backend::LayerPages has them, the table on the device.
+/// Which token of its sequence each row is, on the device: launches do not depend on it, so they can be
+/// recorded and repeated for other tokens.
+struct RowPlaces {
+  const std::int32_t* positions;  // [rows], counted without the pages that left the table
+  const std::int32_t* tables;     // [rows], where a row's page table begins in PagedKeys::pages
+};
+
+/// Where one layer's keys and values lie: pages as backend::LayerPages has them, the tables on the device.
 struct PagedKeys {
   void* base;
   std::int64_t page_stride;  // bytes
   std::int64_t page_tokens;
   Element element;            // f32 or f16
   GroupedRows grouped;        // what a head's part of a position is instead; of 0 bits: nothing
-  const std::int32_t* pages;  // of one sequence
+  const std::int32_t* pages;  // page tables, one after the other
 };
 /// Whether pages of such rows can be written and attended to.
 constexpr bool takes_pages(const GroupedRows& rows) {
@@ -124,8 +132,8 @@ constexpr bool takes_pages(const GroupedRows& rows) {
          rows.offset != GroupOffset::zero_point;
 }
 
-/// Stores rows of k and v, the tokens from first_position on, in their pages.
-cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, std::int64_t first_position,
+/// Stores rows of k and v in their pages.
+cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, const RowPlaces& places,
                       std::int64_t head_size, const PagedKeys& to);
 
 /// Queries and what they attend to. Query head h reads key-value head h / (n_heads / n_kv_heads).
@@ -138,7 +146,7 @@ struct Attend {
   std::int64_t n_heads, n_kv_heads, head_size;
   float scale;
   std::int64_t tile_rows;       // bidirectional within runs of so many rows; 0: causal
-  std::int64_t first_position;  // of row 0, causal only
+  std::int64_t first_position;  // of row 0, causal only; its page table is the first, but in attend_few()
   std::int64_t window;          // positions that a causal query sees; 0: all up to its own
   std::int64_t sinks;           // first positions that it sees beside its window (arXiv:2309.17453)
 };
@@ -151,9 +159,12 @@ cudaError_t attend_many(cudaStream_t stream, const Attend& op);
 /// are rounded to FP16, sums are FP32. Needs sm_80.
 cudaError_t attend_tensor(cudaStream_t stream, const Attend& op);
 
-/// Attention of few rows over pages, positions split over `n_splits` blocks (flash decoding). `partials` has
-/// decode_partial_floats() floats.
-cudaError_t attend_few(cudaStream_t stream, const Attend& op, std::int64_t n_splits, float* partials);
+/// Attention of few rows over pages, each where `places` says, positions split over up to `n_splits` blocks,
+/// none with less than split_positions (flash decoding): how many depends on the row alone, whatever else is
+/// in the launch. `partials` has decode_partial_floats() floats.
+cudaError_t attend_few(cudaStream_t stream, const Attend& op, const RowPlaces& places, std::int64_t n_splits,
+                       float* partials);
+inline constexpr std::int64_t split_positions = 128;
 constexpr std::int64_t decode_partial_floats(std::int64_t n_rows, std::int64_t n_heads,
                                              std::int64_t head_size, std::int64_t n_splits) {
   return n_rows * n_heads * n_splits * (head_size + 2);

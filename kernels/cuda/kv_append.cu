@@ -7,9 +7,21 @@ namespace {
 
 struct Append {
   Rows k, v;
-  std::int64_t first_position, head_size;
+  RowPlaces places;
+  std::int64_t head_size;
   PagedKeys to;
 };
+
+/// Where a row's token goes.
+struct Slot {
+  std::int64_t page, within;
+};
+__device__ __forceinline__ Slot slot_of(const Append& op, std::int64_t row) {
+  const std::int64_t position = Global<const std::int32_t>(op.places.positions)[row];
+  const std::int64_t table = Global<const std::int32_t>(op.places.tables)[row];
+  const Global<const std::int32_t> pages(op.to.pages);
+  return {pages[table + position / op.to.page_tokens], position % op.to.page_tokens};
+}
 
 template <class T>
 __global__ void append_kv_kernel(const Append op) {
@@ -17,15 +29,13 @@ __global__ void append_kv_kernel(const Append op) {
   if (i >= op.k.cols) return;
   const Global<const float> k(op.k.data);
   const Global<const float> v(op.v.data);
-  const Global<const std::int32_t> pages(op.to.pages);
   const Global<T> base(static_cast<T*>(op.to.base));
   const std::int64_t half = op.k.cols * op.to.page_tokens;
   for (std::int64_t row = blockIdx.y; row < op.k.rows; row += gridDim.y) {
-    const std::int64_t position = op.first_position + row;
-    const std::int64_t page = pages[position / op.to.page_tokens];
-    const std::int64_t within = position % op.to.page_tokens;
-    const std::int64_t at = page * (op.to.page_stride / static_cast<std::int64_t>(sizeof(T))) +
-                            (i / op.head_size * op.to.page_tokens + within) * op.head_size + i % op.head_size;
+    const Slot slot = slot_of(op, row);
+    const std::int64_t at = slot.page * (op.to.page_stride / static_cast<std::int64_t>(sizeof(T))) +
+                            (i / op.head_size * op.to.page_tokens + slot.within) * op.head_size +
+                            i % op.head_size;
     base[at] = narrow_to<T>(k[row * op.k.stride + i]);
     base[at + half] = narrow_to<T>(v[row * op.v.stride + i]);
   }
@@ -115,14 +125,11 @@ __global__ void __launch_bounds__(append_threads) append_quants_kernel(const App
   if (part >= 2 * n_heads) return;
   const bool is_value = part >= n_heads;
   const std::int64_t head = is_value ? part - n_heads : part;
-  const Global<const std::int32_t> pages(op.to.pages);
   for (std::int64_t row = blockIdx.y; row < op.k.rows; row += gridDim.y) {
-    const std::int64_t position = op.first_position + row;
-    const std::int64_t page = pages[position / op.to.page_tokens];
-    const std::int64_t at =
-        page * op.to.page_stride + ((is_value ? n_heads * op.to.page_tokens : 0) + head * op.to.page_tokens +
-                                    position % op.to.page_tokens) *
-                                       format.row_bytes;
+    const Slot slot = slot_of(op, row);
+    const std::int64_t at = slot.page * op.to.page_stride + ((is_value ? n_heads * op.to.page_tokens : 0) +
+                                                             head * op.to.page_tokens + slot.within) *
+                                                                format.row_bytes;
     const Global<const float> from(is_value ? op.v.data + row * op.v.stride : op.k.data + row * op.k.stride);
     store_record<bits>(format, from + head * op.head_size, static_cast<int>(op.head_size),
                        Global<std::uint8_t>(static_cast<std::uint8_t*>(op.to.base)) + at);
@@ -131,10 +138,10 @@ __global__ void __launch_bounds__(append_threads) append_quants_kernel(const App
 
 }  // namespace
 
-cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, std::int64_t first_position,
+cudaError_t append_kv(cudaStream_t stream, const Rows& k, const Rows& v, const RowPlaces& places,
                       std::int64_t head_size, const PagedKeys& to) {
   if (k.rows == 0) return cudaSuccess;
-  const Append op{k, v, first_position, head_size, to};
+  const Append op{k, v, places, head_size, to};
   Grid grid = element_grid(k.rows, k.cols);
   if (to.grouped.bits != 0) {
     grid.x = static_cast<unsigned>((2 * k.cols / head_size + append_warps - 1) / append_warps);

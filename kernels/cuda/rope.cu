@@ -23,7 +23,7 @@ __global__ void rope_frequencies_kernel(const Frequencies op) {
 
 struct Table {
   const float* frequencies;
-  std::int64_t first_position;
+  const std::int32_t* positions;
   float scale;
   Rows table;
 };
@@ -33,9 +33,10 @@ __global__ void rope_table_kernel(const Table op) {
   const std::int64_t half = op.table.cols / 2;
   if (i >= half) return;
   const Global<const float> frequencies(op.frequencies);
+  const Global<const std::int32_t> positions(op.positions);
   const Global<float> table(op.table.data);
   for (std::int64_t row = blockIdx.y; row < op.table.rows; row += gridDim.y) {
-    const float angle = static_cast<float>(op.first_position + row) * frequencies[i];
+    const float angle = static_cast<float>(positions[row]) * frequencies[i];
     table[row * op.table.stride + i] = cosf(angle) * op.scale;
     table[row * op.table.stride + half + i] = sinf(angle) * op.scale;
   }
@@ -74,11 +75,11 @@ cudaError_t rope_frequencies(cudaStream_t stream, float base, std::int64_t dimen
                                          0, Frequencies{base, dimensions, frequencies, count});
 }
 
-cudaError_t rope_table(cudaStream_t stream, const float* frequencies, std::int64_t first_position,
+cudaError_t rope_table(cudaStream_t stream, const float* frequencies, const std::int32_t* positions,
                        float scale, const Rows& table) {
   if (table.rows == 0) return cudaSuccess;
   return launch<rope_table_kernel>(stream, "rope_table", element_grid(table.rows, table.cols / 2),
-                                   element_threads, 0, Table{frequencies, first_position, scale, table});
+                                   element_threads, 0, Table{frequencies, positions, scale, table});
 }
 
 cudaError_t rope(cudaStream_t stream, const Rows& x, std::int64_t head_size, const Rows& table) {

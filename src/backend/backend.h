@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -72,7 +74,7 @@ struct LayerPages {
   Bytes page_stride = 0;
   std::int64_t page_tokens = 0;
   WeightFormat format = DType::f16;
-  std::int64_t n_pages = 0;  ///< of all sequences together
+  std::int64_t sequence_pages = 0;  ///< most pages of one sequence
 
   Bytes row_bytes(const Heads& heads) const { return format.row_bytes(heads.head_size); }
   /// All heads' keys, or values, of a page.
@@ -98,6 +100,34 @@ struct SequenceRows {
   std::int64_t given_back = 0;  ///< positions, a whole number of pages of them
 
   std::int64_t first_place() const { return first_position - given_back; }
+};
+
+/// What the rows of a step are.
+struct StepRows {
+  std::span<const std::int32_t> ids;        ///< one a row
+  std::span<const SequenceRows> sequences;  ///< of the rows, in their order; empty: rows of no sequence
+  const std::int32_t* on_device = nullptr;  ///< where bring_rows() put all this
+
+  /// Those of `count` sequences.
+  StepRows of(std::size_t first, std::size_t count) const {
+    return {ids, sequences.subspan(first, count), on_device};
+  }
+  std::int64_t first_row() const { return sequences.front().first_row; }
+  std::int64_t n_rows() const { return sequences.back().first_row + sequences.back().n_rows - first_row(); }
+};
+
+/// What decides which work a step consists of, if nothing but numbers in its StepRows does besides.
+struct StepKey {
+  std::int64_t n_rows = 0;
+  std::optional<std::size_t> adapter{};
+  const void* frequencies = nullptr;   ///< rotary ones
+  const std::int32_t* rows = nullptr;  ///< StepRows::on_device, where the step's memory begins
+  const float* results = nullptr;
+
+  bool operator==(const StepKey& other) const {
+    return n_rows == other.n_rows && adapter == other.adapter && frequencies == other.frequencies &&
+           rows == other.rows && results == other.results;
+  }
 };
 
 class Backend {
@@ -146,8 +176,15 @@ class Backend {
                              const Matrix& y) = 0;
   /// y [rows, cols] += x * scale, scale [cols].
   virtual void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) = 0;
+  /// Puts what the step's rows are where ops read it, in one copy, in memory from the arena's activations
+  /// that the caller's scope gives back. `pages` are those of any layer.
+  virtual StepRows bring_rows(Execution& exec, const StepRows& rows, const LayerPages& pages) = 0;
+  /// Does a step's work, all that follows bring_rows(). What was recorded of a step with an equal key may be
+  /// repeated instead; `work` then runs for its costs only.
+  virtual void repeat(Execution& exec, const StepKey& key, const std::function<void()>& work) = 0;
+
   /// y row i = table row ids[i], or, where ids[i] is negative, row -1 - ids[i] of `image_embeddings`.
-  virtual void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+  virtual void token_embed(Execution& exec, const StepRows& rows, const Weight& table,
                            const Matrix& image_embeddings, const Matrix& y) = 0;
 
   /// frequencies [count] = base ^ (-2 i / dimensions), in FP32.
@@ -155,15 +192,14 @@ class Backend {
                                 std::span<float> frequencies) = 0;
   /// table [rows, 2 * frequencies]: cosines, then sines of position * inverse_frequencies, times `scale`, for
   /// each row of the sequences.
-  virtual void rope_table(Execution& exec, std::span<const SequenceRows> sequences,
-                          const Weight& inverse_frequencies, float scale, const Matrix& table) = 0;
+  virtual void rope_table(Execution& exec, const StepRows& rows, const Weight& inverse_frequencies,
+                          float scale, const Matrix& table) = 0;
   /// Rotates the first table.cols elements of every head of x [rows, n * head_size] in place, element i with
   /// i + table.cols / 2 (arXiv:2104.09864).
   virtual void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) = 0;
   /// Stores k and v [rows, n_kv_heads * head_size] of each sequence's rows into its pages.
-  virtual void append_kv(Execution& exec, const Matrix& k, const Matrix& v,
-                         std::span<const SequenceRows> sequences, const Heads& heads,
-                         const LayerPages& pages) = 0;
+  virtual void append_kv(Execution& exec, const Matrix& k, const Matrix& v, const StepRows& rows,
+                         const Heads& heads, const LayerPages& pages) = 0;
 
   /// Bidirectional attention within each tile of `tokens_per_tile` rows: q, k, v, out [rows, n_heads *
   /// head_size].
@@ -171,8 +207,8 @@ class Backend {
                            std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) = 0;
   /// Causal attention of each sequence's rows over its pages, its own rows included (they were appended
   /// before).
-  virtual void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
-                            const LayerPages& pages, const Heads& heads, const Matrix& out) = 0;
+  virtual void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
+                            const Heads& heads, const Matrix& out) = 0;
 };
 
 }  // namespace galago::backend

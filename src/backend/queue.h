@@ -78,8 +78,8 @@ class Queue {
   /// Accounts for the work and, in run mode, does it before returning (a device queue may return earlier).
   template <class Work>
   void submit(Op op, const Cost& cost, Work&& work) {
-    ledger_.add(phase_, op, cost);
-    if (mode_ == memory::Mode::plan) return;
+    if (part_ != Part::work) ledger_.add(phase_, op, cost);
+    if (mode_ == memory::Mode::plan || part_ == Part::costs) return;
     if (!finish_) {
       std::forward<Work>(work)();
       return;
@@ -97,6 +97,22 @@ class Queue {
     times_ = {};
   }
   const OpTimes& op_times() const { return times_; }
+  bool is_timed() const { return static_cast<bool>(finish_); }
+  memory::Mode mode() const { return mode_; }
+
+  /// Work that is recorded is not done yet, and work that is repeated was handed in before: there costs and
+  /// work go apart.
+  enum class Part { both, costs, work };
+  class OnlyPart {
+   public:
+    OnlyPart(Queue& queue, Part part) : queue_(queue) { queue_.part_ = part; }
+    ~OnlyPart() { queue_.part_ = Part::both; }
+    OnlyPart(const OnlyPart&) = delete;
+    OnlyPart& operator=(const OnlyPart&) = delete;
+
+   private:
+    Queue& queue_;
+  };
 
   void enter(Phase phase) { phase_ = phase; }
   Phase phase() const { return phase_; }
@@ -106,6 +122,7 @@ class Queue {
   void add_time(Op op, const Cost& cost, std::chrono::steady_clock::time_point start);
 
   memory::Mode mode_;
+  Part part_ = Part::both;
   Phase phase_ = Phase::load;
   Ledger ledger_;
   std::function<void()> finish_;  // empty: nothing is timed

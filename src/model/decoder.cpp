@@ -58,14 +58,34 @@ struct StepContext {
   }
 };
 
-/// The frequencies that turn a sequence's heads, which may depend on how long it is.
+std::int64_t length_of(const backend::SequenceRows& rows) {
+  return std::max(rows.length, rows.first_position + rows.n_rows);
+}
+
+/// The frequencies that turn a sequence's heads; null: they have to be computed for its length.
+const Weight* stored_frequencies(const backend::SequenceRows& rows, const Decoder& decoder) {
+  if (length_of(rows) <= decoder.shape.rope.trained_length) return &decoder.inverse_frequencies;
+  return decoder.long_inverse_frequencies.present() ? &decoder.long_inverse_frequencies : nullptr;
+}
+
+/// How many sequences from `first` on share their stored frequencies with it.
+std::size_t same_frequencies(std::span<const backend::SequenceRows> sequences, std::size_t first,
+                             const Decoder& decoder) {
+  const Weight* const stored = stored_frequencies(sequences[first], decoder);
+  std::size_t end = first + 1;
+  while (end < sequences.size() && stored != nullptr &&
+         stored_frequencies(sequences[end], decoder) == stored) {
+    ++end;
+  }
+  return end - first;
+}
+
 Weight frequencies_for(const backend::SequenceRows& rows, const Decoder& decoder, const StepContext& context,
                        std::span<float> scratch) {
+  if (const Weight* const stored = stored_frequencies(rows, decoder)) return *stored;
   const Rope& rope = decoder.shape.rope;
-  const std::int64_t length = std::max(rows.length, rows.first_position + rows.n_rows);
-  if (length <= rope.trained_length) return decoder.inverse_frequencies;
-  if (decoder.long_inverse_frequencies.present()) return decoder.long_inverse_frequencies;
-  context.backend.rope_frequencies(context.exec, rope.dynamic_base(length), rope.dimensions, scratch);
+  context.backend.rope_frequencies(context.exec, rope.dynamic_base(length_of(rows)), rope.dimensions,
+                                   scratch);
   return {scratch.data(), DType::f32, {static_cast<std::int64_t>(scratch.size())}};
 }
 
@@ -76,9 +96,12 @@ void make_rope_table(const Decoder& decoder, const StepContext& context) {
   const std::span<float> scratch(
       context.exec.arena.array<float>(RegionId::activations, static_cast<std::int64_t>(n_scratch)),
       n_scratch);
-  for (const backend::SequenceRows& rows : context.step.sequences) {
-    context.backend.rope_table(context.exec, {&rows, 1}, frequencies_for(rows, decoder, context, scratch),
-                               rope.scale, context.buffers.rope_table);
+  const std::span<const backend::SequenceRows> sequences = context.step.rows.sequences;
+  for (std::size_t first = 0, count = 0; first < sequences.size(); first += count) {
+    count = same_frequencies(sequences, first, decoder);
+    context.backend.rope_table(context.exec, context.step.rows.of(first, count),
+                               frequencies_for(sequences[first], decoder, context, scratch), rope.scale,
+                               context.buffers.rope_table);
   }
 }
 
@@ -106,7 +129,7 @@ void add_branches(std::size_t layer, Place place, const Matrix& x, const Matrix&
              scratch.slice_rows(0, count), context);
   };
   if (decoder.picture_adapter) {
-    const auto& ids = context.step.ids;
+    const auto& ids = context.step.rows.ids;
     add(*decoder.picture_adapter, 0, 0);
     for (std::size_t first = 0; first < ids.size();) {
       std::size_t end = first;
@@ -148,8 +171,8 @@ void run_attention(std::size_t index, const backend::LayerPages& pages, const St
   add_branches(index, &LayerBranches::qkv, buffers.normed, qkv, context);
   backend.rope(exec, q, shape.head_size, buffers.rope_table);
   backend.rope(exec, k, shape.head_size, buffers.rope_table);
-  backend.append_kv(exec, k, v, step.sequences, heads, pages);
-  backend.attend_pages(exec, q, step.sequences, pages, heads, attended);
+  backend.append_kv(exec, k, v, step.rows, heads, pages);
+  backend.attend_pages(exec, q, step.rows, pages, heads, attended);
   backend.linear(exec, attended, layer.attention_out,
                  {.bias = layer.attention_out_bias, .residual = buffers.hidden}, buffers.hidden);
   add_branches(index, &LayerBranches::attention_out, attended, buffers.hidden, context);
@@ -221,9 +244,23 @@ KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const Wei
   return pages;
 }
 
+std::optional<backend::StepKey> repeatable(const Decoder& decoder, const DecoderStep& step,
+                                           const Matrix& logits) {
+  const auto& [ids, sequences, on_device] = step.rows;
+  const bool is_decoding =
+      !ids.empty() && sequences.size() == ids.size() && std::all_of(ids.begin(), ids.end(), [](auto id) { return id >= 0; });
+  if (!is_decoding || step.feed != nullptr) return std::nullopt;
+  const auto n_rows = static_cast<std::int64_t>(ids.size());
+  if (logits.rows != 0 && logits.rows != n_rows) return std::nullopt;
+  const Weight* const stored = stored_frequencies(sequences.front(), decoder);
+  if (stored == nullptr || same_frequencies(sequences, 0, decoder) != sequences.size()) return std::nullopt;
+  return backend::StepKey{n_rows, step.adapter, stored->data, on_device,
+                          logits.rows == 0 ? nullptr : logits.data};
+}
+
 void embed_step(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,
                 const DecoderStep& step, const Matrix& hidden) {
-  backend.token_embed(exec, step.ids, decoder.token_embedding, step.image_embeddings, hidden);
+  backend.token_embed(exec, step.rows, decoder.token_embedding, step.image_embeddings, hidden);
 }
 
 void run_layers(const Decoder& decoder, backend::Backend& backend, backend::Execution& exec,

@@ -70,11 +70,11 @@ struct KvPages {
   Bytes layer_bytes = 0;  ///< one layer's keys and values within a page
   Bytes page_bytes = 0;
   WeightFormat format = DType::f16;
-  std::int64_t n_pages = 0;
+  std::int64_t sequence_pages = 0;  ///< most of one sequence
 
   backend::LayerPages layer(std::int64_t index) const {
     return {base == nullptr ? nullptr : base + static_cast<Bytes>(index) * layer_bytes, page_bytes,
-            page_tokens, format, n_pages};
+            page_tokens, format, sequence_pages};
   }
 };
 
@@ -84,12 +84,16 @@ KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const Wei
 
 /// What one step computes: the rows of one or several sequences.
 struct DecoderStep {
-  std::span<const std::int32_t> ids;  ///< one a row; -1 - i stands for row i of `image_embeddings`
-  Matrix image_embeddings{};          ///< [rows, hidden_size], where the decoder is_first()
-  std::span<const backend::SequenceRows> sequences;
+  backend::StepRows rows;     ///< as brought to the device; id -1 - i stands for row i of `image_embeddings`
+  Matrix image_embeddings{};  ///< [rows, hidden_size], where the decoder is_first()
   std::optional<std::size_t> adapter{};  ///< which of the decoder's all rows go through
   LayerFeed* feed = nullptr;             ///< none: all layers are in memory
 };
+
+/// What decides the step's work, where nothing else does: one row of each sequence, none of a picture, all
+/// turned by the same frequencies, all layers in memory, logits of all rows or of none.
+std::optional<backend::StepKey> repeatable(const Decoder& decoder, const DecoderStep& step,
+                                           const Matrix& logits);
 
 /// What the layers hand to each other, the residual stream, begins: `hidden` [rows, hidden_size] becomes the
 /// embeddings of the step's rows.

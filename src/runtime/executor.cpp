@@ -134,7 +134,7 @@ Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids,
                       std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
   enter(phase);
   run({phase,
-       {.ids = ids, .image_embeddings = image_embeddings_, .sequences = sequences, .adapter = adapter_},
+       {.rows = {ids, sequences}, .image_embeddings = image_embeddings_, .adapter = adapter_},
        n_logits});
   if (n_logits == 0) return {};
   wait();

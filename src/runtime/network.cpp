@@ -39,7 +39,9 @@ void encode_tiles(const Network& network, backend::Backend& backend, backend::Ex
 void encode_newline(const Network& network, backend::Backend& backend, backend::Execution& exec,
                     const Matrix& row) {
   constexpr std::int32_t only_row = 0;
-  backend.token_embed(exec, {&only_row, 1}, network.projector->newline, {}, row);
+  const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
+  const backend::StepRows rows = backend.bring_rows(exec, {{&only_row, 1}, {}}, {});
+  backend.token_embed(exec, rows, network.projector->newline, {}, row);
 }
 
 }  // namespace galago::runtime

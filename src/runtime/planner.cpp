@@ -33,7 +33,7 @@ void describe_regions(const Rehearsal& rehearsal, const backend::Backends& backe
     if (rehearsal.stages[i].driver == 0) continue;
     plan.regions.push_back({region_text("driver", backends[i].name(), backends.size()),
                             rehearsal.stages[i].driver,
-                            "the device's memory that its driver and libraries took"});
+                            "the device's memory that its driver and libraries take"});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,7 @@ Stage::Stage(const checkpoint::Checkpoint& checkpoint, const model::Description&
   load_decoder(checkpoint, place.layers);
   pages_ = model::layout_pages(description.decoder, place.layers.count(), configuration_.kv_format,
                                configuration_.page_tokens);
-  pages_.n_pages = configuration_.n_pages();
+  pages_.sequence_pages = configuration_.request_pages();
   if (pages_last_) take_pages();
   if (!network_.decoder.is_first()) take_inbox();
 }
@@ -107,7 +108,7 @@ bool Stage::run_next(Stage* next) {
   if (task == nullptr) return false;
   std::exception_ptr failure;
   try {
-    if (task->step.ids.empty() || !inbox_->has_failed()) run(*task, next);
+    if (task->step.rows.ids.empty() || !inbox_->has_failed()) run(*task, next);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -116,7 +117,7 @@ bool Stage::run_next(Stage* next) {
 }
 
 void Stage::run(const StageTask& task, Stage* next) {
-  if (!task.step.ids.empty()) return run_step(task, next);
+  if (!task.step.rows.ids.empty()) return run_step(task, next);
   enter(task.phase);
   if (next != nullptr) {
     next->inbox_->wait_until_free();
@@ -127,25 +128,30 @@ void Stage::run(const StageTask& task, Stage* next) {
 void Stage::run_step(const StageTask& task, Stage* next) {
   backend::Execution exec{arena_, queue_};
   const model::Decoder& decoder = network_.decoder;
-  const auto rows = static_cast<std::int64_t>(task.step.ids.size());
+  const auto rows = static_cast<std::int64_t>(task.step.rows.ids.size());
   const memory::Scope scope(arena_.region(RegionId::activations));
-  const Matrix hidden = arena_.matrix(RegionId::activations, rows, decoder.shape.hidden_size);
-  if (decoder.is_first()) {
-    model::embed_step(decoder, backend_, exec, task.step, hidden);
-  } else {
-    receive(hidden);
-  }
   model::DecoderStep here = task.step;
+  here.rows = backend_.bring_rows(exec, task.step.rows, pages_.layer(0));
   here.feed = stream_ ? &*stream_ : nullptr;
-  model::run_layers(decoder, backend_, exec, pages_, here, hidden);
-  if (next != nullptr) {
-    next->inbox_->wait_until_free();
-    hand_over(hidden, next->handed_.slice_rows(0, rows));
-    return next->inbox_->leave(task);
+  const Matrix hidden = arena_.matrix(RegionId::activations, rows, decoder.shape.hidden_size);
+  const Matrix logits = decoder.is_last() ? logits_.slice_rows(0, task.n_logits) : Matrix{};
+  if (!decoder.is_first()) receive(hidden);
+  const auto work = [&] {
+    if (decoder.is_first()) model::embed_step(decoder, backend_, exec, here, hidden);
+    model::run_layers(decoder, backend_, exec, pages_, here, hidden);
+    if (logits.rows == 0) return;
+    model::compute_logits(decoder, backend_, exec, hidden.slice_rows(rows - task.n_logits, task.n_logits),
+                          logits);
+  };
+  if (const auto key = model::repeatable(decoder, here, logits)) {
+    backend_.repeat(exec, *key, std::ref(work));
+  } else {
+    work();
   }
-  if (task.n_logits == 0) return;
-  model::compute_logits(decoder, backend_, exec, hidden.slice_rows(rows - task.n_logits, task.n_logits),
-                        logits_.slice_rows(0, task.n_logits));
+  if (next == nullptr) return;
+  next->inbox_->wait_until_free();
+  hand_over(hidden, next->handed_.slice_rows(0, rows));
+  next->inbox_->leave(task);
 }
 
 void Stage::hand_over(const Matrix& hidden, const Matrix& handed) {

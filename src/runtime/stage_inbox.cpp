@@ -15,8 +15,8 @@ StageInbox::StageInbox(const Configuration& configuration) {
 
 void StageInbox::Copy::assign(const StageTask& from) {
   task = from;
-  ids.assign(from.step.ids.begin(), from.step.ids.end());
-  sequences.assign(from.step.sequences.begin(), from.step.sequences.end());
+  ids.assign(from.step.rows.ids.begin(), from.step.rows.ids.end());
+  sequences.assign(from.step.rows.sequences.begin(), from.step.rows.sequences.end());
   pages.clear();
   for (const backend::SequenceRows& rows : sequences) {
     pages.insert(pages.end(), rows.pages.begin(), rows.pages.end());
@@ -26,8 +26,8 @@ void StageInbox::Copy::assign(const StageTask& from) {
     rows.pages = rest.first(rows.pages.size());
     rest = rest.subspan(rows.pages.size());
   }
-  task.step.ids = ids;
-  task.step.sequences = sequences;
+  task.step.rows.ids = ids;
+  task.step.rows.sequences = sequences;
 }
 
 void StageInbox::wait_until_free() {

@@ -115,7 +115,7 @@ TEST(CpuBackend, TokenEmbedTakesNegativeIdsFromThePicture) {
   const Matrix images = bench.matrix(2, 2, {7, 7, 8, 8});
   const Matrix y = bench.matrix(4, 2);
   const std::vector<std::int32_t> ids{2, -1, -2, 0};
-  bench.backend->token_embed(bench.exec, ids, weight(table, {3, 2}), images, y);
+  bench.backend->token_embed(bench.exec, {ids, {}}, weight(table, {3, 2}), images, y);
   EXPECT_EQ(std::vector<float>(y.data, y.data + 8), (std::vector<float>{2, 2, 7, 7, 8, 8, 0, 0}));
 }
 
@@ -169,8 +169,9 @@ TEST(CpuBackend, TwoSequencesOfAStepDoNotSeeEachOther) {
   const std::vector<SequenceRows> sequences{{0, first, 0, first_pages}, {first, second, 0, second_pages}};
   const Matrix out = bench.matrix(first + second, 8);
   bench.backend->append_kv(bench.exec, bench.matrix(first + second, 4, k), bench.matrix(first + second, 4, v),
-                           sequences, heads, pages);
-  bench.backend->attend_pages(bench.exec, bench.matrix(first + second, 8, q), sequences, pages, heads, out);
+                           {{}, sequences}, heads, pages);
+  bench.backend->attend_pages(bench.exec, bench.matrix(first + second, 8, q), {{}, sequences}, pages, heads,
+                              out);
   for (const SequenceRows& rows : sequences) {
     for (std::int64_t i = 0; i < rows.n_rows; ++i) {
       const std::int64_t row = rows.first_row + i;

@@ -287,20 +287,18 @@ TEST(CudaBackend, WhatKernelsDoNotTakeIsRefusedInThePlan) {
   Queue queue(memory::Mode::plan);
   Execution exec{plan, queue};
   const SequenceRows rows{0, 2, 0, {}};
+  const StepRows step{{}, {&rows, 1}};
   const Heads wide{1, 1, 320, 1};
   const Matrix q = plan.matrix(RegionId::activations, 2, 320);
   const LayerPages pages{nullptr, 1 << 20, 16, DType::f16, 1};
   EXPECT_NE(test::error_of(ErrorCode::model, [&] { backend->attend_tile(exec, q, q, q, 2, wide, q); })
                 .find("heads of 320 elements"),
             std::string::npos);
-  test::error_of(ErrorCode::model, [&] { backend->attend_pages(exec, q, {&rows, 1}, pages, wide, q); });
+  test::error_of(ErrorCode::model, [&] { backend->attend_pages(exec, q, step, pages, wide, q); });
   const LayerPages coarse{nullptr, 1 << 20, 16, Grouped{8, 64, DType::f16, GroupOffset::none, Codebook::none},
                           1};
   const Heads usual{5, 5, 64, 1};
-  EXPECT_NE(test::error_of(ErrorCode::usage,
-                           [&] {
-                             backend->append_kv(exec, q, q, {&rows, 1}, usual, coarse);
-                           })
+  EXPECT_NE(test::error_of(ErrorCode::usage, [&] { backend->append_kv(exec, q, q, step, usual, coarse); })
                 .find("int8 in groups of 64"),
             std::string::npos);
 }

@@ -14,6 +14,7 @@
 #include "backend/kernel_formats.h"
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/sequence_places.h"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 namespace {
@@ -103,9 +104,10 @@ class Bench {
       const std::int64_t most = (4 * n_processors_ + heads - 1) / heads;
       const std::int64_t shares = std::clamp<std::int64_t>((length + 127) / 128, 1, most);
       const auto partials = filled<float>(decode_partial_floats(1, heads, head_size, shares));
+      const SequencePlaces place(length - 1, 1, stream_);
       measure("attention, decode over pages in " + describe(format),
               4.0 * static_cast<double>(length * width), kv,
-              [&](int) { return attend_few(stream_, op, shares, partials->data()); });
+              [&](int) { return attend_few(stream_, op, place.places(), shares, partials->data()); });
     }
   }
 

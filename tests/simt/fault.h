@@ -46,6 +46,9 @@ struct KernelFault {
 const std::optional<Fault>& device_fault();
 std::optional<Fault> take_device_fault();
 
+/// Graphs that were launched, over all devices.
+std::uint64_t n_graph_launches();
+
 enum class Checks {
   usual,      ///< all but races
   and_races,  ///< slower: every shared access is compared with those since the last barrier

@@ -57,15 +57,6 @@ class RunOn {
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
-cudaError_t status() {
-  return device().fault ? cudaErrorIllegalAddress : cudaSuccess;
-}
-
-cudaError_t remember(cudaError_t error) {
-  if (error != cudaSuccess) device().last = error;
-  return error;
-}
-
 /// Runs a stream's work up to a ticket.
 void run_until(Stream& stream, std::uint64_t ticket) {
   const RunOn here(stream.device);
@@ -95,6 +86,15 @@ void check_device_range(const char* call, const void* address, std::size_t bytes
 std::recursive_mutex& device_mutex() {
   static std::recursive_mutex mutex;
   return mutex;
+}
+
+cudaError_t status() {
+  return device().fault ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
+cudaError_t remember(cudaError_t error) {
+  if (error != cudaSuccess) device().last = error;
+  return error;
 }
 
 void fail_call(const char* call, std::string what) {
@@ -129,6 +129,10 @@ cudaError_t enqueue(Stream* stream, std::function<void()> work) {
   const Lock lock(device_mutex());
   if (device().fault) return remember(status());
   if (stream == nullptr) return remember(cudaErrorInvalidValue);
+  if (stream->recording) {
+    stream->recording->push_back(std::move(work));
+    return cudaSuccess;
+  }
   stream->queue.push_back({stream->next_ticket++, std::move(work)});
   if (device().order == StreamOrder::copies_early && !stream->has_kernels) {
     run_until(*stream, stream->next_ticket);
@@ -186,6 +190,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMalloc(void** address, std::size_t bytes) {
   const Lock lock(device_mutex());
+  if (is_recording()) return remember(cudaErrorStreamCaptureUnsupported);
   if (device().fault) return status();
   *address = allocate_device(bytes);
   return *address == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
@@ -193,6 +198,7 @@ cudaError_t cudaMalloc(void** address, std::size_t bytes) {
 
 cudaError_t cudaFree(void* address) {
   const Lock lock(device_mutex());
+  if (is_recording()) return remember(cudaErrorStreamCaptureUnsupported);
   return address == nullptr || free_device(address) ? status() : cudaErrorInvalidValue;
 }
 
@@ -224,12 +230,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Lock lock(device_mutex());
+  if (spoil_recording(*stream)) return remember(cudaErrorStreamCaptureUnsupported);
   run_until(*stream, stream->next_ticket);
   return remember(status());
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
   const Lock lock(device_mutex());
+  if (spoil_recording(*stream)) return remember(cudaErrorStreamCaptureUnsupported);
   Stream* const other = event->stream;
   if (other == nullptr) return status();
   return enqueue(stream, [other, ticket = event->ticket] { run_until(*other, ticket); });
@@ -247,6 +255,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const Lock lock(device_mutex());
+  if (spoil_recording(*stream)) return remember(cudaErrorStreamCaptureUnsupported);
   event->stream = stream;
   event->ticket = stream->next_ticket;
   return enqueue(stream, [time = event->time] { *time = std::chrono::steady_clock::now(); });
@@ -267,6 +276,10 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   const Lock lock(device_mutex());
+  const void* const on_host = kind == cudaMemcpyDeviceToHost ? to : from;
+  if (kind != cudaMemcpyDeviceToDevice && !is_pinned(on_host) && spoil_recording(*stream)) {
+    return remember(cudaErrorStreamCaptureUnsupported);
+  }
   // What comes from pageable memory was read when the call returns, what goes there is written at its turn.
   std::vector<std::byte> taken;
   const bool pageable = kind == cudaMemcpyHostToDevice && !is_pinned(from);
@@ -303,6 +316,10 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorDevicesUnavailable:
       return "CUDA-capable device(s) is/are busy or unavailable";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
@@ -324,14 +341,13 @@ cudaError_t launch_kernel(cudaStream_t stream, const char* name, const Dim3& gri
     return remember(cudaErrorInvalidResourceHandle);
   }
   if (stream != nullptr) stream->has_kernels = true;
-  if (++device().n_launches == device().failures.launch) {
-    return enqueue(stream, [name] {
-      throw KernelFault{{Mistake::arranged, name, {0, 0, 0}, {0, 0, 0}, "a test wanted this launch to fail"}};
-    });
-  }
   const auto* bytes = static_cast<const std::byte*>(params);
   // Vectors of bytes from the heap are aligned for every type.
   return enqueue(stream, [=, copy = std::vector<std::byte>(bytes, bytes + params_bytes)] {
+    // Counted here, since what is recorded runs more than once.
+    if (++device().n_launches == device().failures.launch) {
+      throw KernelFault{{Mistake::arranged, name, {0, 0, 0}, {0, 0, 0}, "a test wanted this launch to fail"}};
+    }
     run_launch({name, grid, {threads, 1, 1}, shared_bytes, entry, copy.data()});
   });
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "simt/runtime.h"
 
@@ -22,6 +23,9 @@ struct Event {
       std::make_shared<std::chrono::steady_clock::time_point>();
 };
 
+/// What a stream was handed while it recorded, in order.
+using Recording = std::vector<std::function<void()>>;
+
 struct Stream {
   int device = 0;  // on which it was created
   struct Work {
@@ -30,10 +34,22 @@ struct Stream {
   };
   std::deque<Work> queue;
   std::uint64_t next_ticket = 1;
-  bool has_kernels = false;  // of those queued ever
+  bool has_kernels = false;              // of those queued ever
+  std::shared_ptr<Recording> recording;  // null: work is queued
+  bool recording_failed = false;
 };
 
-/// Queues work. Fails without doing anything once the device has a fault.
+/// Whether a stream records what this thread hands it.
+bool is_recording();
+/// Whether the stream records, which then fails: what was asked for cannot be recorded.
+bool spoil_recording(Stream& stream);
+
+/// An error once there was a fault.
+cudaError_t status();
+/// Keeps an error for cudaGetLastError().
+cudaError_t remember(cudaError_t error);
+
+/// Queues or records work. Fails without doing anything once the device has a fault.
 cudaError_t enqueue(Stream* stream, std::function<void()> work);
 
 /// Ends the queued work that runs with a fault that no thread of a kernel is to blame for.

@@ -14,11 +14,10 @@ std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group) {
 
 }  // namespace
 
-void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
-                           std::span<const SequenceRows> sequences, const Heads& heads,
-                           const LayerPages& pages) {
+void CpuBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v, const StepRows& step,
+                           const Heads& heads, const LayerPages& pages) {
   exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
-    for (const SequenceRows& rows : sequences) {
+    for (const SequenceRows& rows : step.sequences) {
       for_rows(rows.n_rows, [&](std::int64_t first, std::int64_t count) {
         for (std::int64_t i = first; i < first + count; ++i) store_token(k, v, rows, i, heads, pages);
       });
@@ -87,8 +86,9 @@ void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, 
   });
 }
 
-void CpuBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
-                              const LayerPages& pages, const Heads& heads, const Matrix& out) {
+void CpuBackend::attend_pages(Execution& exec, const Matrix& q, const StepRows& step, const LayerPages& pages,
+                              const Heads& heads, const Matrix& out) {
+  const std::span<const SequenceRows> sequences = step.sequences;
   const std::int64_t group = heads.n_heads / heads.n_kv_heads;
   std::int64_t n_scratch = 0;
   for (const SequenceRows& rows : sequences) {

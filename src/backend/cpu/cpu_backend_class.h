@@ -36,19 +36,26 @@ class CpuBackend final : public Backend {
                    const Weight& positions, const Matrix& y) override;
   void pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) override;
   void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) override;
-  void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
-                   const Matrix& image_embeddings, const Matrix& y) override;
+  // Ops read rows where they are, and there is nothing to record.
+  StepRows bring_rows(Execution& /*exec*/, const StepRows& rows, const LayerPages& /*pages*/) override {
+    return rows;
+  }
+  void repeat(Execution& /*exec*/, const StepKey& /*key*/, const std::function<void()>& work) override {
+    work();
+  }
+  void token_embed(Execution& exec, const StepRows& rows, const Weight& table, const Matrix& image_embeddings,
+                   const Matrix& y) override;
   void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
                         std::span<float> frequencies) override;
-  void rope_table(Execution& exec, std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
-                  float scale, const Matrix& table) override;
+  void rope_table(Execution& exec, const StepRows& rows, const Weight& inverse_frequencies, float scale,
+                  const Matrix& table) override;
   void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) override;
-  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, std::span<const SequenceRows> sequences,
-                 const Heads& heads, const LayerPages& pages) override;
+  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, const StepRows& rows, const Heads& heads,
+                 const LayerPages& pages) override;
   void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                    std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
-  void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
-                    const LayerPages& pages, const Heads& heads, const Matrix& out) override;
+  void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
+                    const Heads& heads, const Matrix& out) override;
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);

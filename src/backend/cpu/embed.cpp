@@ -75,8 +75,9 @@ void CpuBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int6
   });
 }
 
-void CpuBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+void CpuBackend::token_embed(Execution& exec, const StepRows& rows, const Weight& table,
                              const Matrix& image_embeddings, const Matrix& y) {
+  const std::span<const std::int32_t> ids = rows.ids;
   exec.queue.submit(Op::token_embed, costs::move(y, y), [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       float* to = y.row(static_cast<std::int64_t>(i));

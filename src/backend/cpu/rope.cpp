@@ -16,12 +16,12 @@ void CpuBackend::rope_frequencies(Execution& exec, float base, std::int64_t dime
   });
 }
 
-void CpuBackend::rope_table(Execution& exec, std::span<const SequenceRows> sequences,
-                            const Weight& inverse_frequencies, float scale, const Matrix& table) {
-  exec.queue.submit(Op::rope, costs::rope_table(sequences, inverse_frequencies, table), [&] {
+void CpuBackend::rope_table(Execution& exec, const StepRows& step, const Weight& inverse_frequencies,
+                            float scale, const Matrix& table) {
+  exec.queue.submit(Op::rope, costs::rope_table(step.sequences, inverse_frequencies, table), [&] {
     const std::int64_t half = table.cols / 2;
     const float* frequencies = floats(inverse_frequencies);
-    for (const SequenceRows& rows : sequences) {
+    for (const SequenceRows& rows : step.sequences) {
       for (std::int64_t i = 0; i < rows.n_rows; ++i) {
         float* to = table.row(rows.first_row + i);
         const auto position = static_cast<float>(rows.first_position + i);

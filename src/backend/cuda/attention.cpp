@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_backend_class.h"
+#include "backend/cuda/step_rows.h"
 #include "base/fail.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
@@ -27,6 +28,24 @@ kernels_of_device::PagedKeys paged_keys(const LayerPages& pages, const Heads& he
           table};
 }
 
+kernels_of_device::Attend paged_op(const Matrix& q, const StepRows& rows, const std::int32_t* table,
+                                   const LayerPages& pages, const Heads& heads, const Matrix& out) {
+  return {.q = rows_of(q.slice_rows(rows.first_row(), rows.n_rows())),
+          .out = rows_of(out.slice_rows(rows.first_row(), rows.n_rows())),
+          .k = nullptr,
+          .v = nullptr,
+          .kv_stride = 0,
+          .paged = paged_keys(pages, heads, table),
+          .n_heads = heads.n_heads,
+          .n_kv_heads = heads.n_kv_heads,
+          .head_size = heads.head_size,
+          .scale = heads.scale,
+          .tile_rows = 0,
+          .first_position = rows.sequences.front().first_place(),
+          .window = heads.window,
+          .sinks = heads.sinks};
+}
+
 void check_pages(const LayerPages& pages, const Heads& heads) {
   if (!pages.format.is_grouped()) return;
   if (kernels_of_device::takes_pages(backend::rows_of(pages.format.grouped(), heads.head_size))) return;
@@ -38,25 +57,14 @@ void check_pages(const LayerPages& pages, const Heads& heads) {
 
 }  // namespace
 
-const std::int32_t* CudaBackend::bring_pages(const SequenceRows& rows, std::int32_t* to) {
-  device_.upload(reinterpret_cast<std::byte*>(to), std::as_bytes(rows.pages));
-  return to;
-}
-
-void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v,
-                            std::span<const SequenceRows> sequences, const Heads& heads,
-                            const LayerPages& pages) {
-  const memory::Scope scope(exec.arena.region(RegionId::activations));
-  auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
+void CudaBackend::append_kv(Execution& exec, const Matrix& k, const Matrix& v, const StepRows& rows,
+                            const Heads& heads, const LayerPages& pages) {
   check_pages(pages, heads);
   exec.queue.submit(Op::append_kv, costs::append_kv(k, v, heads, pages), [&] {
-    for (const SequenceRows& rows : sequences) {
-      device_.check(
-          kernels_of_device::append_kv(device_.stream(), rows_of(k.slice_rows(rows.first_row, rows.n_rows)),
-                                       rows_of(v.slice_rows(rows.first_row, rows.n_rows)), rows.first_place(),
-                                       heads.head_size, paged_keys(pages, heads, bring_pages(rows, table))),
-          "append_kv");
-    }
+    const DeviceRows on_device = device_rows(rows, 0);
+    device_.check(kernels_of_device::append_kv(device_.stream(), rows_of(k), rows_of(v), on_device.places,
+                                               heads.head_size, paged_keys(pages, heads, on_device.pages)),
+                  "append_kv");
   });
 }
 
@@ -84,52 +92,60 @@ void CudaBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k,
   });
 }
 
-std::int64_t CudaBackend::shares_of(const SequenceRows& rows, const Heads& heads) const {
-  // Enough blocks for four times the processors, none of them with less than 128 positions.
-  const std::int64_t positions = rows.first_position + rows.n_rows;
+std::int64_t CudaBackend::most_shares(const LayerPages& pages, const Heads& heads) const {
+  // Enough blocks for four times the processors, and no more than a sequence can have positions for.
+  const std::int64_t positions = pages.sequence_pages * pages.page_tokens;
   const std::int64_t seen = heads.window > 0 ? std::min(positions, heads.window + heads.sinks) : positions;
-  const std::int64_t most = std::max<std::int64_t>(1, ceil_div(4 * device_.n_processors(), heads.n_kv_heads));
-  return std::min(most, ceil_div(seen, 128));
+  const std::int64_t wanted = ceil_div(4 * device_.n_processors(), heads.n_kv_heads);
+  return std::clamp<std::int64_t>(ceil_div(seen, kernels_of_device::split_positions), 1,
+                                  std::max<std::int64_t>(1, wanted));
 }
 
-void CudaBackend::attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
+void CudaBackend::attend_pages(Execution& exec, const Matrix& q, const StepRows& rows,
                                const LayerPages& pages, const Heads& heads, const Matrix& out) {
   check_head_size(heads);
-  for (const SequenceRows& rows : sequences) {
-    const memory::Scope scope(exec.arena.region(RegionId::activations));
-    auto* const table = exec.arena.array<std::int32_t>(RegionId::activations, pages.n_pages);
-    const bool is_few = rows.n_rows == 1;
-    const std::int64_t n_shares = is_few ? shares_of(rows, heads) : 0;
-    float* const partials = exec.arena.array<float>(
-        RegionId::activations,
-        kernels_of_device::decode_partial_floats(rows.n_rows, heads.n_heads, heads.head_size, n_shares));
-    exec.queue.submit(Op::attend_pages, costs::attend_pages(q, {&rows, 1}, pages, heads), [&] {
-      const kernels_of_device::Attend op{.q = rows_of(q.slice_rows(rows.first_row, rows.n_rows)),
-                                         .out = rows_of(out.slice_rows(rows.first_row, rows.n_rows)),
-                                         .k = nullptr,
-                                         .v = nullptr,
-                                         .kv_stride = 0,
-                                         .paged = paged_keys(pages, heads, bring_pages(rows, table)),
-                                         .n_heads = heads.n_heads,
-                                         .n_kv_heads = heads.n_kv_heads,
-                                         .head_size = heads.head_size,
-                                         .scale = heads.scale,
-                                         .tile_rows = 0,
-                                         .first_position = rows.first_place(),
-                                         .window = heads.window,
-                                         .sinks = heads.sinks};
-      if (is_few) {
-        return device_.check(kernels_of_device::attend_few(device_.stream(), op, n_shares, partials),
-                             "attend_pages");
-      }
-      // Who keeps keys and values in FP32 wants them so.
-      const bool narrow =
-          tensor_cores_ && (pages.format.is_grouped() || op.paged.element == kernels::Element::f16);
-      device_.check(narrow ? kernels_of_device::attend_tensor(device_.stream(), op)
-                           : kernels_of_device::attend_many(device_.stream(), op),
-                    "attend_pages");
-    });
+  const std::span<const SequenceRows> sequences = rows.sequences;
+  const std::int32_t* table = device_rows(rows, 0).pages;
+  for (std::size_t first = 0, end = 0; first < sequences.size(); first = end) {
+    end = first + 1;
+    if (sequences[first].n_rows == 1) {
+      while (end < sequences.size() && sequences[end].n_rows == 1) ++end;
+      attend_singles(exec, q, rows.of(first, end - first), pages, heads, out);
+    } else {
+      attend_sequence(exec, q, rows.of(first, 1), table, pages, heads, out);
+    }
+    for (std::size_t i = first; i < end; ++i) table += table_pages(sequences[i], pages);
   }
+}
+
+void CudaBackend::attend_singles(Execution& exec, const Matrix& q, const StepRows& rows,
+                                 const LayerPages& pages, const Heads& heads, const Matrix& out) {
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const std::int64_t n_shares = most_shares(pages, heads);
+  float* const partials = exec.arena.array<float>(
+      RegionId::activations,
+      kernels_of_device::decode_partial_floats(rows.n_rows(), heads.n_heads, heads.head_size, n_shares));
+  exec.queue.submit(Op::attend_pages, costs::attend_pages(q, rows.sequences, pages, heads), [&] {
+    const DeviceRows on_device = device_rows(rows, rows.first_row());
+    device_.check(
+        kernels_of_device::attend_few(device_.stream(), paged_op(q, rows, on_device.pages, pages, heads, out),
+                                      on_device.places, n_shares, partials),
+        "attend_pages");
+  });
+}
+
+void CudaBackend::attend_sequence(Execution& exec, const Matrix& q, const StepRows& rows,
+                                  const std::int32_t* table, const LayerPages& pages, const Heads& heads,
+                                  const Matrix& out) {
+  exec.queue.submit(Op::attend_pages, costs::attend_pages(q, rows.sequences, pages, heads), [&] {
+    const kernels_of_device::Attend op = paged_op(q, rows, table, pages, heads, out);
+    // Who keeps keys and values in FP32 wants them so.
+    const bool narrow =
+        tensor_cores_ && (pages.format.is_grouped() || op.paged.element == kernels::Element::f16);
+    device_.check(narrow ? kernels_of_device::attend_tensor(device_.stream(), op)
+                         : kernels_of_device::attend_many(device_.stream(), op),
+                  "attend_pages");
+  });
 }
 
 }  // namespace galago::backend::GALAGO_DEVICE_SPACE

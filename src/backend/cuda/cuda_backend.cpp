@@ -12,6 +12,10 @@ std::string CudaBackend::description() const {
   return device_.description();
 }
 
+void CudaBackend::repeat(Execution& exec, const StepKey& key, const std::function<void()>& work) {
+  graphs_.run(exec, key, work);
+}
+
 std::unique_ptr<Backend> make_backend(int device, CudaProducts products) {
   return std::make_unique<CudaBackend>(device, products);
 }

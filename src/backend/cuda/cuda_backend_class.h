@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/device.h"
+#include "backend/cuda/step_graphs.h"
 #include "backend/kernel_formats.h"
 #include "backend/op_costs.h"
 #include "kernels/cuda/kernels.h"
@@ -19,7 +20,10 @@ class CudaBackend final : public Backend {
  public:
   CudaBackend(int device, CudaProducts products)
       : device_(device),
-        tensor_cores_(products == CudaProducts::tensor_cores && device_.has_tensor_cores()) {}
+        graphs_(device_),
+        tensor_cores_(products == CudaProducts::tensor_cores && device_.has_tensor_cores()) {
+    device_.count_driver_bytes();
+  }
 
   std::string name() const override;
   std::string description() const override;
@@ -42,19 +46,21 @@ class CudaBackend final : public Backend {
                    const Weight& positions, const Matrix& y) override;
   void pixel_shuffle(Execution& exec, const Matrix& patches, std::int64_t factor, const Matrix& y) override;
   void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) override;
-  void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
-                   const Matrix& image_embeddings, const Matrix& y) override;
+  StepRows bring_rows(Execution& exec, const StepRows& rows, const LayerPages& pages) override;
+  void repeat(Execution& exec, const StepKey& key, const std::function<void()>& work) override;
+  void token_embed(Execution& exec, const StepRows& rows, const Weight& table, const Matrix& image_embeddings,
+                   const Matrix& y) override;
   void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
                         std::span<float> frequencies) override;
-  void rope_table(Execution& exec, std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
-                  float scale, const Matrix& table) override;
+  void rope_table(Execution& exec, const StepRows& rows, const Weight& inverse_frequencies, float scale,
+                  const Matrix& table) override;
   void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) override;
-  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, std::span<const SequenceRows> sequences,
-                 const Heads& heads, const LayerPages& pages) override;
+  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, const StepRows& rows, const Heads& heads,
+                 const LayerPages& pages) override;
   void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                    std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
-  void attend_pages(Execution& exec, const Matrix& q, std::span<const SequenceRows> sequences,
-                    const LayerPages& pages, const Heads& heads, const Matrix& out) override;
+  void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
+                    const Heads& heads, const Matrix& out) override;
 
  private:
   /// What a product of many rows works with. Only a gated one's size depends on how many there are: low-rank
@@ -74,11 +80,17 @@ class CudaBackend final : public Backend {
   /// weights' format are not for it.
   bool multiply_some(const kernels::Linear& op, const ProductScratch& scratch, std::string_view what);
   void multiply_few(const Matrix& x, const Weight& w, const Epilogue& epilogue, const Matrix& y);
-  /// The page table of a sequence's rows on the device.
-  const std::int32_t* bring_pages(const SequenceRows& rows, std::int32_t* to);
-  std::int64_t shares_of(const SequenceRows& rows, const Heads& heads) const;
+  /// Shares of a row's positions, at most.
+  std::int64_t most_shares(const LayerPages& pages, const Heads& heads) const;
+  /// Rows of sequences that have one each.
+  void attend_singles(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
+                      const Heads& heads, const Matrix& out);
+  /// Rows of one sequence; its page table is `table` on the device.
+  void attend_sequence(Execution& exec, const Matrix& q, const StepRows& rows, const std::int32_t* table,
+                       const LayerPages& pages, const Heads& heads, const Matrix& out);
 
   Device device_;
+  StepGraphs graphs_;
   bool tensor_cores_;
 };
 

@@ -47,7 +47,7 @@ Device::Device(int index) : index_(index) {
     fail(ErrorCode::usage, "device {0}:{1} was asked for, this machine has {0}:0 to {0}:{2}", kind, index,
          count - 1);
   }
-  const std::optional<Bytes> used_before = bytes_in_use(index);
+  used_before_ = bytes_in_use(index);
   check(cudaSetDevice(index), "opening the device");
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "asking the device's name");
@@ -63,8 +63,11 @@ Device::Device(int index) : index_(index) {
   check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "creating a stream for copies");
   check_kernels();
   blas_.emplace(stream_);
-  const std::optional<Bytes> used = bytes_in_use(index);
-  if (used_before && used && *used > *used_before) driver_bytes_ = *used - *used_before;
+}
+
+void Device::count_driver_bytes() {
+  const std::optional<Bytes> used = bytes_in_use(index_);
+  if (used_before_ && used && *used > *used_before_) driver_bytes_ = *used - *used_before_;
 }
 
 void Device::check_kernels() {
@@ -99,6 +102,7 @@ int Device::attribute(cudaDeviceAttr attribute) {
 }
 
 std::byte* Device::reserve(Bytes bytes) {
+  ++n_reserved_;
   const memory::DeviceRoom before = room();
   void* block = nullptr;
   // Nothing to reserve is no error: the block is never touched.

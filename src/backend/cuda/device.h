@@ -28,6 +28,10 @@ class Device final : public memory::DeviceMemory {
   void copy_beside(std::byte* to, std::span<const std::byte> from) override;
   std::unique_ptr<memory::Mark> make_mark() override;
 
+  /// Takes what the driver and libraries have of the device by now for what they need: the plan's driver
+  /// bytes.
+  void count_driver_bytes();
+
   /// Waits for all work.
   void finish();
   /// Throws DeviceError for an error of the call or op that `what` names.
@@ -42,6 +46,8 @@ class Device final : public memory::DeviceMemory {
   std::string description() const;
   /// For work that is handed in now: makes the device the calling thread's current one, too.
   cudaStream_t stream();
+  /// Blocks that were reserved up to now: what was recorded for earlier ones is of no use.
+  std::uint64_t n_reserved() const { return n_reserved_; }
   /// Queues a product; `workspace` has workspace_bytes().
   void multiply(const Gemm& gemm, std::byte* workspace, std::string_view what);
   /// Whether kernels written for tensor cores run: mma.sync of 16 by 8 by 16, ldmatrix, cp.async.
@@ -64,7 +70,9 @@ class Device final : public memory::DeviceMemory {
   int major_ = 0;
   int minor_ = 0;
   int n_processors_ = 1;
+  std::optional<Bytes> used_before_;  // of the device's memory, before it was opened
   Bytes driver_bytes_ = 0;
+  std::uint64_t n_reserved_ = 0;
   std::string model_;
   std::string last_op_;  // the last one queued: a fault is found after it
   cudaStream_t stream_ = nullptr;

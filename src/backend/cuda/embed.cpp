@@ -1,7 +1,8 @@
-// What becomes the first hidden states. Pixels and token ids come from the host.
+// What becomes the first hidden states. Pixels come from the host.
 #include <cmath>
 
 #include "backend/cuda/cuda_backend_class.h"
+#include "backend/cuda/step_rows.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 
@@ -42,18 +43,14 @@ void CudaBackend::pixel_shuffle(Execution& exec, const Matrix& patches, std::int
   });
 }
 
-void CudaBackend::token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
+void CudaBackend::token_embed(Execution& exec, const StepRows& rows, const Weight& table,
                               const Matrix& image_embeddings, const Matrix& y) {
-  const memory::Scope scope(exec.arena.region(RegionId::activations));
-  auto* const on_device =
-      exec.arena.array<std::int32_t>(RegionId::activations, static_cast<std::int64_t>(ids.size()));
   exec.queue.submit(Op::token_embed, costs::move(y, y), [&] {
-    device_.upload(reinterpret_cast<std::byte*>(on_device), std::as_bytes(ids));
     kernels::GroupedRows grouped{};
     const bool is_grouped = table.format.is_grouped();
     if (is_grouped) grouped = backend::rows_of(table.format.grouped(), table.cols());
     device_.check(kernels_of_device::token_embed(
-                      device_.stream(), on_device,
+                      device_.stream(), device_rows(rows, 0).ids,
                       {table.data, element_of(table.format.dtype()), is_grouped ? &grouped : nullptr},
                       rows_of(image_embeddings), rows_of(y)),
                   "token_embed");

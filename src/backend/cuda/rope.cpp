@@ -1,5 +1,6 @@
 // Rotary positions.
 #include "backend/cuda/cuda_backend_class.h"
+#include "backend/cuda/step_rows.h"
 
 namespace galago::backend::GALAGO_DEVICE_SPACE {
 
@@ -12,15 +13,14 @@ void CudaBackend::rope_frequencies(Execution& exec, float base, std::int64_t dim
   });
 }
 
-void CudaBackend::rope_table(Execution& exec, std::span<const SequenceRows> sequences,
-                             const Weight& inverse_frequencies, float scale, const Matrix& table) {
-  exec.queue.submit(Op::rope, costs::rope_table(sequences, inverse_frequencies, table), [&] {
-    for (const SequenceRows& rows : sequences) {
-      device_.check(
-          kernels_of_device::rope_table(device_.stream(), floats(inverse_frequencies), rows.first_position,
-                                        scale, rows_of(table.slice_rows(rows.first_row, rows.n_rows))),
-          "rope_table");
-    }
+void CudaBackend::rope_table(Execution& exec, const StepRows& rows, const Weight& inverse_frequencies,
+                             float scale, const Matrix& table) {
+  exec.queue.submit(Op::rope, costs::rope_table(rows.sequences, inverse_frequencies, table), [&] {
+    const DeviceRows on_device = device_rows(rows, rows.first_row());
+    device_.check(kernels_of_device::rope_table(device_.stream(), floats(inverse_frequencies),
+                                                on_device.positions, scale,
+                                                rows_of(table.slice_rows(rows.first_row(), rows.n_rows()))),
+                  "rope_table");
   });
 }
 

@@ -11,6 +11,7 @@
 #include "backend/kernel_formats.h"
 #include "kernels/cuda/kernel_test.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/sequence_places.h"
 #include "kernels/reference/reference.h"
 #include "support/random.h"
 #include "tensor/convert.h"
@@ -62,10 +63,11 @@ class CudaAttention : public CudaKernelTest {
                                   const std::vector<float>& k, const std::vector<float>& v) {
     const auto& [n_heads, n_kv_heads, head_size] = rows.shape;
     const DeviceArray<float> device_k(k, stream), device_v(v, stream), device_q(q, stream), out(q.size());
-    EXPECT_EQ(
-        append_kv(stream, {device_k.data(), rows.length(), rows.kv_width(), rows.kv_width()},
-                  {device_v.data(), rows.length(), rows.kv_width(), rows.kv_width()}, 0, head_size, paged),
-        cudaSuccess);
+    const SequencePlaces all(0, rows.length(), stream), last(rows.first, rows.n_rows, stream);
+    EXPECT_EQ(append_kv(stream, {device_k.data(), rows.length(), rows.kv_width(), rows.kv_width()},
+                        {device_v.data(), rows.length(), rows.kv_width(), rows.kv_width()}, all.places(),
+                        head_size, paged),
+              cudaSuccess);
     Attend op{};
     op.q = {device_q.data(), rows.n_rows, rows.width(), rows.width()};
     op.out = {out.data(), rows.n_rows, rows.width(), rows.width()};
@@ -79,7 +81,7 @@ class CudaAttention : public CudaKernelTest {
     op.sinks = rows.sight.sinks;
     const DeviceArray<float> partials(
         count(decode_partial_floats(rows.n_rows, n_heads, head_size, rows.n_splits)));
-    EXPECT_EQ(rows.n_splits > 0         ? attend_few(stream, op, rows.n_splits, partials.data())
+    EXPECT_EQ(rows.n_splits > 0 ? attend_few(stream, op, last.places(), rows.n_splits, partials.data())
               : rows.way == Way::tensor ? attend_tensor(stream, op)
                                         : attend_many(stream, op),
               cudaSuccess);
@@ -210,8 +212,9 @@ TEST_F(CudaAttention, RowsBecomeTheQuantsThatTheCpuStores) {
       const DeviceArray<std::int32_t> table(page.table, stream);
       const DeviceArray<std::byte> memory(std::vector<std::byte>(count(3 * page.bytes())), stream);
       const PagedKeys paged{memory.data(), page.bytes(), page.tokens, Element::f32, page.rows, table.data()};
+      const SequencePlaces all(0, length, stream);
       ASSERT_EQ(append_kv(stream, {device_k.data(), length, width, width},
-                          {device_v.data(), length, width, width}, 0, head_size, paged),
+                          {device_v.data(), length, width, width}, all.places(), head_size, paged),
                 cudaSuccess);
       const std::vector<std::byte> bytes = memory.read(stream);
       for (const bool value : {false, true}) {
@@ -236,7 +239,8 @@ TEST_F(CudaAttention, WhatIsNotFiniteStaysSoInQuants) {
   const DeviceArray<float> device_k(k, stream), device_v(std::vector<float>(64, 2), stream);
   const DeviceArray<std::int32_t> table(page.table, stream);
   const DeviceArray<std::byte> memory(count(page.bytes()));
-  append_kv(stream, {device_k.data(), 1, 64, 64}, {device_v.data(), 1, 64, 64}, 0, 64,
+  const SequencePlaces only(0, 1, stream);
+  append_kv(stream, {device_k.data(), 1, 64, 64}, {device_v.data(), 1, 64, 64}, only.places(), 64,
             {memory.data(), page.bytes(), 1, Element::f32, page.rows, table.data()});
   const std::vector<std::byte> bytes = memory.read(stream);
   for (const float value : stored(bytes, page, int8_rows, 1, false)) EXPECT_TRUE(std::isnan(value));
@@ -343,7 +347,44 @@ TEST_F(CudaAttention, FewRowsOverSharesOfPages) {
     check_pages({shape, 70, 1, {}, 3}, Element::f16);
     check_pages({shape, 47, 2, {}, 2}, Element::f32);
     check_pages({shape, 60, 1, {17, 0}, 2}, Element::f16);
+    check_pages({shape, 300, 1, {}, 4}, Element::f16);  // fewer shares than there may be
   }
+}
+
+TEST_F(CudaAttention, RowsOfSeveralSequencesAreWhatTheyAreAlone) {
+  const Shape shape{4, 2, 24};
+  const std::int64_t kv = shape.n_kv_heads * shape.head_size, width = shape.n_heads * shape.head_size;
+  const std::int64_t page_tokens = 16, page_bytes = 2 * page_tokens * kv * 4, n_splits = 3;
+  // Sequences of 400, 1 and 130 tokens; their page tables in a row.
+  const std::vector<std::int32_t> positions{399, 0, 129}, tables{0, 25, 26};
+  std::vector<std::int32_t> pages(25 + 1 + 9);
+  std::iota(pages.rbegin(), pages.rend(), 0);
+  const DeviceArray<std::int32_t> device_positions(positions, stream), device_tables(tables, stream),
+      device_pages(pages, stream);
+  const DeviceArray<float> memory(random_floats(pages.size() * count(page_bytes / 4), 1), stream);
+  const DeviceArray<float> q(random_floats(count(3 * width), 2), stream), out(count(3 * width));
+  const DeviceArray<float> partials(
+      count(decode_partial_floats(3, shape.n_heads, shape.head_size, n_splits)));
+  const auto attend = [&](std::int64_t first, std::int64_t n_rows) {
+    Attend op{};
+    op.q = {q.data() + first * width, n_rows, width, width};
+    op.out = {out.data() + first * width, n_rows, width, width};
+    op.paged = {memory.data(), page_bytes, page_tokens, Element::f32, {}, device_pages.data()};
+    op.n_heads = shape.n_heads;
+    op.n_kv_heads = shape.n_kv_heads;
+    op.head_size = shape.head_size;
+    op.scale = 0.3F;
+    EXPECT_EQ(attend_few(stream, op, {device_positions.data() + first, device_tables.data() + first},
+                         n_splits, partials.data()),
+              cudaSuccess);
+    return out.read(stream);
+  };
+  const std::vector<float> together = attend(0, 3);
+  std::vector<float> alone;
+  for (std::int64_t row = 0; row < 3; ++row) alone = attend(row, 1);
+  EXPECT_EQ(together, alone);
+  EXPECT_NE(std::vector<float>(together.begin(), together.begin() + width),
+            std::vector<float>(together.begin() + width, together.begin() + 2 * width));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "backend/kernel_formats.h"
 #include "kernels/cuda/kernel_test.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/sequence_places.h"
 #include "kernels/reference/reference.h"
 #include "support/random.h"
 #include "tensor/convert.h"
@@ -180,7 +181,8 @@ TEST_F(CudaElementwise, RotationTurnsPairsOfHeads) {
   const auto x = random_floats(count(rows * 2 * head_size), 1);
   const DeviceArray<float> data(x, stream), frequencies(4), table(count(rows * turned));
   rope_frequencies(stream, 10000, turned, frequencies.data(), 4);
-  rope_table(stream, frequencies.data(), 5, 1, {table.data(), rows, turned, turned});
+  const SequencePlaces places(5, rows, stream);
+  rope_table(stream, frequencies.data(), places.places().positions, 1, {table.data(), rows, turned, turned});
   rope(stream, {data.data(), rows, 2 * head_size, 2 * head_size}, head_size,
        {table.data(), rows, turned, turned});
   const std::vector<float> inverse = frequencies.read(stream);
