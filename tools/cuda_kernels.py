@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Kernel -> threads of a block (the sources' launch bounds).
 THREADS = dict.fromkeys(["gemv_kernel", "attend_many_kernel", "attend_few_kernel", "attend_tensor_kernel",
                          "linear_tensor_kernel", "join_shares_kernel"], 128)
+THREADS["choose_kernel"] = 1024
 OTHERS = 256
 HOT = ["gemv_kernel", "attend_many_kernel", "attend_few_kernel", "attend_tensor_kernel", "linear_tensor_kernel",
        "norm_kernel", "dequantise_kernel", "narrow_kernel"]

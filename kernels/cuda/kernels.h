@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/sampling.h"
 
 namespace galago::kernels::GALAGO_DEVICE_SPACE {
 
@@ -97,6 +98,21 @@ struct TokenTable {
 /// y row i = table row ids[i], or row -1 - ids[i] of `images`. `ids` lie on the device.
 cudaError_t token_embed(cudaStream_t stream, const std::int32_t* ids, const TokenTable& table,
                         const Rows& images, const Rows& y);
+
+// --- tokens ---
+
+/// What choosing works with, on the device.
+struct ChoiceScratch {
+  std::uint64_t* weights;  // [rows, cols]
+  std::uint32_t* said;     // [rows, said_words(cols)]: a bit a token; of rows without penalty not read
+  std::int32_t* tokens;    // [rows]: the results
+};
+inline constexpr std::int64_t choices_at_once = 32;
+
+/// A token for each row of logits, at most choices_at_once, by choices [rows] in the host's memory, which the
+/// call reads (kernels/sampling.h).
+cudaError_t choose(cudaStream_t stream, const Rows& logits, const Choice* choices,
+                   const ChoiceScratch& scratch);
 
 // --- rotary positions ---
 

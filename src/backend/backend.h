@@ -9,6 +9,7 @@
 #include <string>
 
 #include "backend/queue.h"
+#include "backend/token_choice.h"
 #include "memory/arena.h"
 #include "memory/device_memory.h"
 #include "tensor/view.h"
@@ -209,6 +210,10 @@ class Backend {
   /// before).
   virtual void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
                             const Heads& heads, const Matrix& out) = 0;
+
+  /// A token for each row of logits, `tokens` being in the host's memory and there when the call returns.
+  virtual void choose(Execution& exec, const Matrix& logits, std::span<const TokenChoice> choices,
+                      std::span<std::int32_t> tokens) = 0;
 };
 
 }  // namespace galago::backend

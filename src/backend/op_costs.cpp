@@ -70,6 +70,10 @@ Cost tower_embed(const Matrix& patches, const Weight& class_embedding, const Wei
   return {elements_of(y), bytes_of(patches) + class_embedding.bytes() + positions.bytes(), bytes_of(y)};
 }
 
+Cost choose(const Matrix& logits) {
+  return {elements_of(logits), bytes_of(logits), static_cast<Bytes>(logits.rows) * sizeof(std::int32_t)};
+}
+
 Cost rope_frequencies(std::span<const float> frequencies) {
   return {20.0 * static_cast<double>(frequencies.size()), 0, frequencies.size_bytes()};
 }

@@ -24,6 +24,8 @@ Cost add_scaled(const Matrix& x, const Weight& scale, const Matrix& y);
 Cost move(const Matrix& from, const Matrix& to);
 Cost tower_embed(const Matrix& patches, const Weight& class_embedding, const Weight& positions,
                  const Matrix& y);
+/// Of the least: each row's largest is found.
+Cost choose(const Matrix& logits);
 Cost rope_frequencies(std::span<const float> frequencies);
 Cost rope_table(std::span<const SequenceRows> sequences, const Weight& inverse_frequencies,
                 const Matrix& table);

@@ -43,6 +43,8 @@ std::string_view name_of(Op op) {
       return "add_scaled";
     case Op::hand_over:
       return "hand_over";
+    case Op::choose:
+      return "choose";
   }
   return "?";
 }

@@ -41,8 +41,9 @@ enum class Op {
   pixel_shuffle,
   add_scaled,
   hand_over,  ///< from one device to the next
+  choose,     ///< of tokens from logits
 };
-inline constexpr std::size_t n_ops = 16;
+inline constexpr std::size_t n_ops = 17;
 
 using memory::n_phases;
 using memory::Phase;

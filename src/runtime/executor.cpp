@@ -130,16 +130,15 @@ void Executor::copy_page(backend::PageId from, backend::PageId to) {
   for (const auto& stage : stages_) stage->copy_page(from, to);
 }
 
-Matrix Executor::step(Phase phase, std::span<const std::int32_t> ids,
-                      std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
+void Executor::step(Phase phase, std::span<const std::int32_t> ids,
+                    std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
   enter(phase);
   run({phase,
        {.rows = {ids, sequences}, .image_embeddings = image_embeddings_, .adapter = adapter_},
        n_logits});
-  if (n_logits == 0) return {};
+  if (n_logits == 0) return;
   wait();
   throw_failure();
-  return stages_.back()->logits(n_logits);
 }
 
 backend::Ledger Executor::ledger() const {
@@ -178,11 +177,14 @@ void Executor::rehearse() {
     step(Phase::prefill, std::span(ids).first(static_cast<std::size_t>(n)),
          {0, n, done, {}, configuration_.prompt_tokens}, n_logits);
   }
+  const std::vector<backend::TokenChoice> choices(static_cast<std::size_t>(configuration_.batch));
+  choose(std::span(choices).first(1));
   std::fill(ids.begin(), ids.end(), 0);
   std::vector<backend::SequenceRows> rows;
   for (std::int64_t i = 0; i < configuration_.batch; ++i)
     rows.push_back({i, 1, configuration_.context - 1, {}});
   step(Phase::decode, std::span(ids).first(rows.size()), rows, configuration_.batch);
+  choose(choices);
 }
 
 }  // namespace galago::runtime

@@ -44,15 +44,21 @@ class Executor {
   /// Where a slot's rows begin in image_embeddings().
   std::int64_t first_row(std::int64_t slot) const { return slot * picture_rows_; }
 
-  /// One step of the decoder over the rows of one or several sequences. ids as in model::DecoderStep; logits
-  /// of the last `n_logits` rows are returned, [n_logits, vocab_size], valid until the next call. Without any
-  /// the stages behind the first may still be at it when the call returns; what they throw then is thrown by
-  /// a later call.
-  Matrix step(backend::Phase phase, std::span<const std::int32_t> ids,
-              std::span<const backend::SequenceRows> sequences, std::int64_t n_logits);
-  Matrix step(backend::Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
-              std::int64_t n_logits) {
-    return step(phase, ids, std::span(&rows, 1), n_logits);
+  /// One step of the decoder over the rows of one or several sequences, with logits of the last `n_logits`
+  /// rows. ids as in model::DecoderStep. Without any the stages behind the first may still be at it when the
+  /// call returns; what they throw then is thrown by a later call.
+  void step(backend::Phase phase, std::span<const std::int32_t> ids,
+            std::span<const backend::SequenceRows> sequences, std::int64_t n_logits);
+  void step(backend::Phase phase, std::span<const std::int32_t> ids, const backend::SequenceRows& rows,
+            std::int64_t n_logits) {
+    step(phase, ids, std::span(&rows, 1), n_logits);
+  }
+  /// The last step's logits [n_logits, vocab_size], where the host reads them, until the next step.
+  Matrix logits() const { return stages_.back()->logits(); }
+  /// Tokens that come after the last step's last rows, one for each of the choices (at most as many as
+  /// requests are decoded at once), until the next call. Of a device's logits these alone come to the host.
+  std::span<const std::int32_t> choose(std::span<const backend::TokenChoice> choices) {
+    return stages_.back()->choose(choices);
   }
 
   /// Returns when all stages have done what they were given.

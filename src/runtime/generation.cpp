@@ -6,13 +6,6 @@
 #include "base/fail.h"
 
 namespace galago::runtime {
-namespace {
-
-std::span<const float> row_of(const Matrix& logits, std::int64_t row) {
-  return {logits.row(row), static_cast<std::size_t>(logits.cols)};
-}
-
-}  // namespace
 
 Generation::Generation(const ModelFiles& files, Executor& executor)
     : files_(files),
@@ -22,6 +15,7 @@ Generation::Generation(const ModelFiles& files, Executor& executor)
   const Configuration& configuration = executor.configuration();
   step_ids_.reserve(static_cast<std::size_t>(configuration.most_rows()));
   step_rows_.reserve(static_cast<std::size_t>(configuration.batch));
+  choices_.reserve(static_cast<std::size_t>(configuration.batch));
 }
 
 std::unique_ptr<Job> Generation::prepare(std::shared_ptr<const Request> request,
@@ -151,9 +145,8 @@ void Generation::collect_ids(const Job& job, std::int64_t begin, std::int64_t en
   }
 }
 
-std::span<const float> Generation::prefill(Job& job, const Observers& observers) {
+std::int32_t Generation::prefill(Job& job, const Observers& observers) {
   const Prompt& prompt = job.prompt;
-  Matrix logits;
   const PictureRows* encoded = nullptr;
   for (std::int64_t begin = job.sequence->length(), end = 0; begin < prompt.length(); begin = end) {
     end = chunk_end(prompt, begin);
@@ -171,25 +164,28 @@ std::span<const float> Generation::prefill(Job& job, const Observers& observers)
     const std::int64_t n_logits = all ? end - begin : (end == prompt.length() ? 1 : 0);
     executor_.use_adapter(job.adapter);
     const Sequence& sequence = *job.sequence;
-    logits = executor_.step(backend::Phase::prefill, step_ids_,
-                            {0, end - begin, begin, sequence.pages(), prompt.length(), sequence.given_back()},
-                            n_logits);
-    if (all) observers.on_logits(logits);
+    executor_.step(backend::Phase::prefill, step_ids_,
+                   {0, end - begin, begin, sequence.pages(), prompt.length(), sequence.given_back()},
+                   n_logits);
+    if (all) observers.on_logits(executor_.logits());
   }
-  return row_of(logits, logits.rows - 1);
+  const Stopwatch stopwatch(job.timing.prefill_seconds);
+  const backend::TokenChoice choice = job.choice();
+  return executor_.choose({&choice, 1}).front();
 }
 
-std::span<const float> Generation::decode_anew(Job& job) {
+std::int32_t Generation::decode_anew(Job& job) {
   // The keys so far were turned for a shorter text; the reference, too, computes them anew.
   job.sequence->truncate(0);
   job.sequence->reserve(job.most_tokens());
   return prefill(job, {});
 }
 
-void Generation::decode(std::span<Job* const> jobs, const OnLogits& on_logits) {
+void Generation::decode(std::span<Job* const> jobs, const OnToken& on_token) {
   const model::Rope& rope = files_.description.decoder.rope;
   step_ids_.clear();
   step_rows_.clear();
+  choices_.clear();
   for (Job* job : jobs) {
     const auto key = static_cast<ContentKey>(job->token);
     const std::int64_t position = job->sequence->length();
@@ -200,19 +196,20 @@ void Generation::decode(std::span<Job* const> jobs, const OnLogits& on_logits) {
     const auto row = static_cast<std::int64_t>(step_ids_.size());
     step_ids_.push_back(job->token);
     step_rows_.push_back({row, 1, position, job->sequence->pages(), 0, job->sequence->given_back()});
+    choices_.push_back(job->choice());
   }
   if (!step_ids_.empty()) {
     executor_.use_adapter(jobs.front()->adapter);
     const auto n_rows = static_cast<std::int64_t>(step_ids_.size());
-    const Matrix logits = executor_.step(backend::Phase::decode, step_ids_, step_rows_, n_rows);
-    std::int64_t row = 0;
+    executor_.step(backend::Phase::decode, step_ids_, step_rows_, n_rows);
+    auto token = executor_.choose(choices_).begin();
     for (Job* job : jobs) {
-      if (job->sequence->length() == job->prompt.length()) on_logits(*job, row_of(logits, row++));
+      if (job->sequence->length() == job->prompt.length()) on_token(*job, *token++);
     }
   }
   for (Job* job : jobs) {
     // Those left out of the step are one position behind.
-    if (job->sequence->length() < job->prompt.length()) on_logits(*job, decode_anew(*job));
+    if (job->sequence->length() < job->prompt.length()) on_token(*job, decode_anew(*job));
   }
 }
 

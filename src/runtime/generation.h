@@ -39,11 +39,11 @@ class Generation {
 
   /// Gives the job its pages, and takes over what is cached; false: too few are free now.
   bool admit(Job& job);
-  /// Computes what is not cached of the prompt and returns the last position's logits.
-  std::span<const float> prefill(Job& job) { return prefill(job, {}); }
-  /// Appends each job's token and tells the logits after it. All go through the same adapter.
-  using OnLogits = std::function<void(Job& job, std::span<const float> logits)>;
-  void decode(std::span<Job* const> jobs, const OnLogits& on_logits);
+  /// Computes what is not cached of the prompt and returns the token that the job chooses after it.
+  std::int32_t prefill(Job& job) { return prefill(job, {}); }
+  /// Appends each job's token and tells the one that it chooses after it. All go through the same adapter.
+  using OnToken = std::function<void(Job& job, std::int32_t token)>;
+  void decode(std::span<Job* const> jobs, const OnToken& on_token);
   /// The answer has ended.
   Completion finish(Job& job);
   /// The job was given up on the way.
@@ -61,7 +61,7 @@ class Generation {
     OnAllLogits on_logits;
   };
 
-  std::span<const float> prefill(Job& job, const Observers& observers);
+  std::int32_t prefill(Job& job, const Observers& observers);
   /// The end of the step that begins at `from`: at most a chunk, and rows of at most one picture.
   std::int64_t chunk_end(const Prompt& prompt, std::int64_t from) const;
   void see_all(Job& job, const StageObserver& on_stage);
@@ -70,7 +70,7 @@ class Generation {
   /// Writes the step's ids to step_ids_: tokens, and rows of embeddings where pictures stand.
   void collect_ids(const Job& job, std::int64_t begin, std::int64_t end);
   SequenceCache::Wish wish_of(const Job& job) const;
-  std::span<const float> decode_anew(Job& job);
+  std::int32_t decode_anew(Job& job);
   void check_size(const Prompt& prompt) const;
   /// Of the trace's image_embeddings.
   std::vector<std::int64_t> embeddings_shape(std::int64_t n_tiles, std::size_t n_values) const;
@@ -81,6 +81,7 @@ class Generation {
   std::vector<ContentKey> seen_;        // staged towers: the picture in each slot
   std::vector<std::int32_t> step_ids_;  // of the step in work
   std::vector<backend::SequenceRows> step_rows_;
+  std::vector<backend::TokenChoice> choices_;
 };
 
 }  // namespace galago::runtime

@@ -37,6 +37,8 @@ Trace Generation::trace(const Request& request) {
   }
   Request alone = request;
   alone.reuse = PrefixReuse::none;
+  alone.sampling.temperature = 0;
+  alone.sampling.repetition_penalty = 1;
   const std::unique_ptr<Job> job = prepare(std::make_shared<const Request>(std::move(alone)), {});
 
   std::vector<float> pixels;
@@ -56,12 +58,12 @@ Trace Generation::trace(const Request& request) {
   admit(*job);
   std::vector<std::int32_t> generated;
   try {
-    job->token = greedy(prefill(*job, observers));
+    job->token = prefill(*job, observers);
     generated.push_back(job->token);
     const auto max_new_tokens = static_cast<std::size_t>(request.sampling.max_new_tokens);
     Job* const jobs[] = {job.get()};
     while (generated.size() < max_new_tokens && job->sequence->length() < configuration.context) {
-      decode(jobs, [](Job& decoded, std::span<const float> row) { decoded.token = greedy(row); });
+      decode(jobs, [](Job& decoded, std::int32_t token) { decoded.token = token; });
       generated.push_back(job->token);
     }
   } catch (...) {

@@ -58,8 +58,8 @@ std::optional<FinishReason> Job::append(std::int32_t chosen) {
   return std::nullopt;
 }
 
-void Job::take(std::span<const float> logits) {
-  token = sampler_.next(logits, prompt.ids);
+void Job::take(std::int32_t next) {
+  token = next;
   const std::optional<FinishReason> end = append(token);
   ended_ = end.has_value();
   if (end) completion_.finish = *end;

@@ -45,8 +45,10 @@ class Job {
   void reserve();
   /// Of prompt and answer.
   std::int64_t most_tokens() const;
-  /// Chooses the next token, which may end the answer.
-  void take(std::span<const float> logits);
+  /// How the next token is chosen; asked once a token.
+  backend::TokenChoice choice() { return sampler_.next(prompt.ids); }
+  /// Takes the next token, which may end the answer.
+  void take(std::int32_t next);
   bool ended() const { return ended_; }
   /// So many of the prompt's positions were cached.
   void took_over(std::int64_t n_tokens) { completion_.cached_tokens = n_tokens; }

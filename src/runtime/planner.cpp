@@ -135,9 +135,9 @@ std::vector<memory::Arena> reserve(const Rehearsal& rehearsal, const backend::Ba
 
 OutsideBytes outside_bytes(const Blueprint& model, const EngineOptions& options,
                            const Configuration& configuration, bool on_device) {
-  // Of each request in work: the prompt's tokens and keys, and candidates of the sampler. Of each sequence:
-  // its page table and keys. Strings and rounding.
-  constexpr Bytes per_token = 36, per_word = 24, per_cached_token = 9, strings = 768 << 10;
+  // Of each request in work: the prompt's tokens and keys, and a bit for each word that was said. Of each
+  // sequence: its page table and keys. Strings and rounding.
+  constexpr Bytes per_token = 36, per_word = 1, per_cached_token = 9, strings = 768 << 10;
   const auto batch = static_cast<Bytes>(configuration.batch);
   const auto context = static_cast<Bytes>(configuration.context);
   OutsideBytes outside;

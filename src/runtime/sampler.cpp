@@ -1,7 +1,6 @@
 #include "runtime/sampler.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/fail.h"
 
@@ -28,85 +27,34 @@ void check_sampling(const SamplingOptions& options) {
   }
 }
 
-std::int32_t greedy(std::span<const float> logits) {
-  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
 Sampler::Sampler(const SamplingOptions& options, std::int64_t vocab_size)
-    : options_(options), random_(options.seed) {
+    : choice_{.temperature = options.temperature,
+              .top_k = options.top_k,
+              .top_p = options.top_p,
+              .min_p = options.min_p,
+              .repetition_penalty = options.repetition_penalty},
+      random_(options.seed),
+      vocab_size_(vocab_size) {
   check_sampling(options);
-  candidates_.reserve(static_cast<std::size_t>(vocab_size));
-  seen_.resize(static_cast<std::size_t>(vocab_size));
-}
-
-std::int32_t Sampler::next(std::span<const float> logits, std::span<const std::int32_t> context) {
-  const bool penalised = options_.repetition_penalty != 1;
-  if (options_.temperature == 0 && !penalised) return greedy(logits);
-  candidates_.clear();
-  for (std::size_t i = 0; i < logits.size(); ++i)
-    candidates_.push_back({static_cast<std::int32_t>(i), logits[i], 0});
-  if (penalised) penalise_repetitions(context);
-  if (options_.temperature == 0) {
-    const auto less = [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; };
-    return std::max_element(candidates_.begin(), candidates_.end(), less)->token;
+  if (options.repetition_penalty != 1) {
+    said_.resize(static_cast<std::size_t>(kernels::said_words(vocab_size)));
   }
-  keep_likeliest();
-  return draw();
 }
 
-// CTRL's penalty: logits of tokens that were there already are divided by it, or multiplied where they are
-// negative.
-void Sampler::penalise_repetitions(std::span<const std::int32_t> context) {
-  std::fill(seen_.begin(), seen_.end(), char{0});
+backend::TokenChoice Sampler::next(std::span<const std::int32_t> context) {
+  if (choice_.temperature > 0) choice_.random = random_();
+  if (!said_.empty()) take_note_of(context);
+  return choice_;
+}
+
+void Sampler::take_note_of(std::span<const std::int32_t> context) {
+  std::fill(said_.begin(), said_.end(), 0U);
   for (const std::int32_t token : context) {
-    if (token >= 0 && static_cast<std::size_t>(token) < seen_.size())
-      seen_[static_cast<std::size_t>(token)] = 1;
+    // Marks of pictures are none of the vocabulary's.
+    if (token < 0 || token >= vocab_size_) continue;
+    said_[static_cast<std::size_t>(token) / 32] |= 1U << token % 32;
   }
-  const auto penalty = static_cast<float>(options_.repetition_penalty);
-  for (Candidate& candidate : candidates_) {
-    if (seen_[static_cast<std::size_t>(candidate.token)] == 0) continue;
-    candidate.logit = candidate.logit > 0 ? candidate.logit / penalty : candidate.logit * penalty;
-  }
-}
-
-// Sorts by probability and drops the tail that top-k, top-p and min-p exclude. At least one stays.
-void Sampler::keep_likeliest() {
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  };
-  if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < candidates_.size()) {
-    const auto end = candidates_.begin() + options_.top_k;
-    std::partial_sort(candidates_.begin(), end, candidates_.end(), likelier);
-    candidates_.erase(end, candidates_.end());
-  } else {
-    std::sort(candidates_.begin(), candidates_.end(), likelier);
-  }
-  double sum = 0;
-  for (Candidate& candidate : candidates_) {
-    candidate.probability =
-        std::exp((static_cast<double>(candidate.logit) - candidates_.front().logit) / options_.temperature);
-    sum += candidate.probability;
-  }
-  const double least = options_.min_p * candidates_.front().probability;
-  double kept = 0;
-  std::size_t n = 0;
-  while (n < candidates_.size() &&
-         (n == 0 || (kept < options_.top_p * sum && candidates_[n].probability >= least))) {
-    kept += candidates_[n++].probability;
-  }
-  candidates_.erase(candidates_.begin() + static_cast<std::ptrdiff_t>(n), candidates_.end());
-}
-
-std::int32_t Sampler::draw() {
-  double sum = 0;
-  for (const Candidate& candidate : candidates_) sum += candidate.probability;
-  // 53 random bits: the same on every platform, which std::uniform_real_distribution does not promise.
-  double left = std::ldexp(static_cast<double>(random_() >> 11), -53) * sum;
-  for (const Candidate& candidate : candidates_) {
-    left -= candidate.probability;
-    if (left < 0) return candidate.token;
-  }
-  return candidates_.back().token;
+  choice_.said = said_;
 }
 
 }  // namespace galago::runtime

@@ -1,4 +1,4 @@
-// Chooses the next token from the logits.
+// How a request wants its tokens chosen, and its random numbers.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/token_choice.h"
 #include "galago/options.h"
 
 namespace galago::runtime {
@@ -15,31 +16,20 @@ void check_sampling(const SamplingOptions& options);
 
 class Sampler {
  public:
-  /// Throws as check_sampling() does. Room for `vocab_size` candidates is taken now.
+  /// Throws as check_sampling() does.
   Sampler(const SamplingOptions& options, std::int64_t vocab_size);
 
-  /// The next token after `context`, which the repetition penalty looks at. `logits` [vocab_size] are left as
-  /// they are.
-  std::int32_t next(std::span<const float> logits, std::span<const std::int32_t> context);
+  /// How the next token after `context`, which the repetition penalty looks at, is chosen. Asked once a
+  /// token: each draws another random number. Valid until the next call.
+  backend::TokenChoice next(std::span<const std::int32_t> context);
 
  private:
-  struct Candidate {
-    std::int32_t token;
-    float logit;
-    double probability;
-  };
+  void take_note_of(std::span<const std::int32_t> context);
 
-  void penalise_repetitions(std::span<const std::int32_t> context);
-  void keep_likeliest();
-  std::int32_t draw();
-
-  SamplingOptions options_;
+  backend::TokenChoice choice_;
   std::mt19937_64 random_;
-  std::vector<Candidate> candidates_;
-  std::vector<char> seen_;  // [vocab_size]
+  std::int64_t vocab_size_;
+  std::vector<std::uint32_t> said_;  // a bit a token; with a penalty only
 };
-
-/// The token of the largest logit; of equal ones the first.
-std::int32_t greedy(std::span<const float> logits);
 
 }  // namespace galago::runtime

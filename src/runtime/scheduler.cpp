@@ -147,7 +147,7 @@ void Scheduler::step(const OnOutcome& on_outcome) {
     double seconds = 0;
     {
       const Stopwatch stopwatch(seconds);
-      generation_.decode(joined_, [](Job& job, std::span<const float> logits) { job.take(logits); });
+      generation_.decode(joined_, [](Job& job, std::int32_t token) { job.take(token); });
     }
     for (Job* job : joined_) job->timing.decode_seconds += seconds;
   }

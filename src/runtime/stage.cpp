@@ -82,6 +82,7 @@ void Stage::enter(Phase phase) {
   if (!pages_last_) take_pages();
   if (network_.decoder.is_last()) {
     logits_ = arena_.matrix(RegionId::activations, configuration_.most_logit_rows(), shape.vocab_size);
+    tokens_ = arena_.array<std::int32_t>(RegionId::staging, configuration_.batch);
   }
   if (arena_.device() == nullptr) return;
   if (network_.decoder.is_last()) {
@@ -148,6 +149,7 @@ void Stage::run_step(const StageTask& task, Stage* next) {
   } else {
     work();
   }
+  n_logits_ = task.n_logits;
   if (next == nullptr) return;
   next->inbox_->wait_until_free();
   hand_over(hidden, next->handed_.slice_rows(0, rows));
@@ -176,13 +178,21 @@ void Stage::receive(const Matrix& hidden) {
   inbox_->free();
 }
 
-Matrix Stage::logits(std::int64_t n_logits) const {
-  const Matrix logits = logits_.slice_rows(0, n_logits);
+Matrix Stage::logits() const {
+  const Matrix logits = logits_.slice_rows(0, n_logits_);
   if (arena_.device() == nullptr) return logits;
-  const Matrix copy = host_logits_.slice_rows(0, n_logits);
-  if (arena_.mode() == memory::Mode::plan || n_logits == 0) return copy;
+  const Matrix copy = host_logits_.slice_rows(0, n_logits_);
+  if (arena_.mode() == memory::Mode::plan || n_logits_ == 0) return copy;
   arena_.device()->download(bytes_of(copy), bytes_of(logits).data());
   return copy;
+}
+
+std::span<const std::int32_t> Stage::choose(std::span<const backend::TokenChoice> choices) {
+  const auto n = static_cast<std::int64_t>(choices.size());
+  backend::Execution exec{arena_, queue_};
+  const std::span<std::int32_t> tokens(tokens_, choices.size());
+  backend_.choose(exec, logits_.slice_rows(n_logits_ - n, n), choices, tokens);
+  return tokens;
 }
 
 void Stage::copy_page(backend::PageId from, backend::PageId to) {

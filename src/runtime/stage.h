@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <thread>
 
@@ -49,7 +50,9 @@ class Stage {
   StageInbox& inbox() { return *inbox_; }
 
   /// What the last run computed, [n_logits, vocab_size], where the caller can read it.
-  Matrix logits(std::int64_t n_logits) const;
+  Matrix logits() const;
+  /// Tokens for the last rows of that, one for each of the choices, until the next call.
+  std::span<const std::int32_t> choose(std::span<const backend::TokenChoice> choices);
 
   /// Copies keys and values of the stage's layers.
   void copy_page(backend::PageId from, backend::PageId to);
@@ -94,7 +97,9 @@ class Stage {
   Matrix handed_;              // [most rows of a step, hidden_size], on the host; where there is an inbox
   Matrix logits_;              // [most_logit_rows, vocab_size], on the last stage
   Matrix host_logits_;         // likewise, where the host cannot read logits_
-  std::byte* page_ = nullptr;  // on its way from one place of a device to another
+  std::int64_t n_logits_ = 0;  // rows of the last run's
+  std::int32_t* tokens_ = nullptr;  // [batch], in the host's memory, on the last stage
+  std::byte* page_ = nullptr;       // on its way from one place of a device to another
   std::thread thread_;
 };
 

@@ -350,7 +350,7 @@ TEST(CudaBackend, AKernelThatFailsInARequestIsADeviceErrorThatNamesIt) {
       engine.generate(request);
       ADD_FAILURE() << "no error was thrown";
     } catch (const DeviceError& error) {
-      test::expect_says(error.what(), "(emulated, not a GPU) failed in the work up to linear: kernel ");
+      test::expect_says(error.what(), "(emulated, not a GPU) failed in the work up to choose: kernel ");
       test::expect_says(error.what(), "a test wanted this launch to fail");
       test::expect_says(error.what(), "--device cpu");
     }

@@ -48,12 +48,14 @@ void expect_no_allocations(const backend::Backends& backends) {
   runtime::Executor executor(files.checkpoint, files.description, configuration, backends,
                              runtime::reserve(runtime::rehearse(files, configuration, backends), backends));
   const std::vector<backend::PageId> pages{0, 1, 2, 3};
+  const backend::TokenChoice choice{.temperature = 1, .top_p = 0.9};
 
   const std::int64_t before = n_allocations;
   ASSERT_GT(before, 0) << "the counter does not count";
   for (std::int64_t position = 0; position < 64; ++position) {
     const auto id = static_cast<std::int32_t>(position);
     executor.step(backend::Phase::decode, {&id, 1}, {0, 1, position, pages}, 1);
+    executor.choose({&choice, 1});
   }
   EXPECT_EQ(n_allocations, before);
 }

@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "backend/cuda/cuda_backend.h"
+#include "checkpoint/scratch.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
 #include "runtime/planner.h"
+#include "runtime/sequence.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
 
@@ -24,10 +26,11 @@ constexpr std::int64_t most_tokens = 96;
 class Decoding {
  public:
   /// `free_bytes`: of the device when it is opened; 0: all that there are.
-  explicit Decoding(const char* golden, std::int64_t batch = 3, std::size_t free_bytes = 0)
+  explicit Decoding(const char* golden, std::int64_t batch = 3, std::size_t free_bytes = 0,
+                    EngineOptions options = {})
       : files_(runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / golden)),
         backend_(open(free_bytes)),
-        configuration_(configuration(batch)),
+        configuration_(configuration(std::move(options), batch)),
         executor_(files_.checkpoint, files_.description, configuration_, *backend_,
                   runtime::reserve(runtime::rehearse(files_, configuration_, *backend_), *backend_)) {
     const std::int64_t n_pages = most_tokens / page_tokens;
@@ -39,13 +42,19 @@ class Decoding {
 
   /// A token of each of these sequences at these positions; the logits.
   std::vector<float> step(const std::vector<std::int64_t>& positions) {
-    std::vector<std::int32_t> ids;
     std::vector<SequenceRows> rows;
     for (std::size_t i = 0; i < positions.size(); ++i) {
-      ids.push_back(static_cast<std::int32_t>((positions[i] * 7 + static_cast<std::int64_t>(i)) % 50));
       rows.push_back({static_cast<std::int64_t>(i), 1, positions[i], pages_[i]});
     }
-    const Matrix logits = executor_.step(Phase::decode, ids, rows, static_cast<std::int64_t>(ids.size()));
+    return step(rows);
+  }
+  std::vector<float> step(const std::vector<SequenceRows>& rows) {
+    std::vector<std::int32_t> ids;
+    for (const SequenceRows& row : rows) {
+      ids.push_back(static_cast<std::int32_t>((row.first_position * 7 + row.first_row) % 50));
+    }
+    executor_.step(Phase::decode, ids, rows, static_cast<std::int64_t>(ids.size()));
+    const Matrix logits = executor_.logits();
     return {logits.data, logits.data + logits.rows * logits.cols};
   }
 
@@ -60,8 +69,7 @@ class Decoding {
     simt::set_device_memory(all);
     return backend;
   }
-  runtime::Configuration configuration(std::int64_t batch) const {
-    EngineOptions options;
+  runtime::Configuration configuration(EngineOptions options, std::int64_t batch) const {
     options.context = most_tokens;
     options.batch = batch;
     return runtime::configure(options, files_.description,
@@ -94,6 +102,84 @@ TEST(StepGraphs, RepeatedStepsAreBitEqualToDirectOnes) {
     EXPECT_EQ(repeated.executor().ledger().costs[phase][op].bytes_read,
               direct.executor().ledger().costs[phase][op].bytes_read);
   }
+}
+
+TEST(StepGraphs, PagesThatAWindowGivesBackAreNotSeenByRepeatedSteps) {
+  EngineOptions options;
+  options.window = 20;
+  options.sinks = 5;
+  options.prefill_chunk = 16;
+  Decoding repeated("text-llama", 1, 0, options), direct("text-llama", 1, 0, options);
+  direct.executor().time_ops();
+  const runtime::Configuration& configuration = repeated.executor().configuration();
+  memory::PagePool pool(configuration.request_pages());
+  runtime::Sequence sequence(pool, configuration.retention(), configuration.context, {});
+  const std::uint64_t before = simt::n_graph_launches();
+  for (std::int64_t i = 0; i < most_tokens; ++i) {
+    sequence.append(std::vector<runtime::ContentKey>(1));
+    const std::vector<SequenceRows> rows{{0, 1, i, sequence.pages(), 0, sequence.given_back()}};
+    ASSERT_EQ(repeated.step(rows), direct.step(rows)) << "position " << i;
+  }
+  EXPECT_GT(sequence.given_back(), 0);
+  EXPECT_EQ(simt::n_graph_launches() - before, most_tokens - 1);
+}
+
+/// A backend with a row of ones in its memory.
+class OneRow {
+ public:
+  std::unique_ptr<Backend> backend = emulated::make_backend(0, CudaProducts::tensor_cores);
+  memory::Arena arena = [this] {
+    memory::Occupancy planned;
+    planned.by_phase[0][static_cast<std::size_t>(memory::RegionId::activations)] = 4096;
+    return memory::Arena::laid_out(planned, backend->device_memory());
+  }();
+  Queue queue{memory::Mode::run};
+  Execution exec{arena, queue};
+  Matrix row = arena.matrix(memory::RegionId::activations, 1, 16);
+
+  OneRow() {
+    const std::vector<float> ones(16, 1);
+    backend->device_memory()->upload(reinterpret_cast<std::byte*>(row.data), std::as_bytes(std::span(ones)));
+  }
+  void normalise(float epsilon) { backend->rms_norm(exec, row, {row.data, DType::f32, {16}}, epsilon, row); }
+};
+
+TEST(StepGraphs, EveryPartOfTheKeyTellsStepsApart) {
+  OneRow one;
+  const StepKey key{1, std::nullopt, &one, nullptr, nullptr};
+  std::vector<StepKey> keys(6, key);
+  const std::int32_t rows = 0;
+  keys[1].n_rows = 2;
+  keys[2].adapter = 0;
+  keys[3].adapter = 1;
+  keys[4].rows = &rows;
+  keys[5].results = one.row.data;
+  std::vector<int> n_handed_in(keys.size());
+  const std::uint64_t before = simt::n_graph_launches();
+  for (int turn = 0; turn < 4; ++turn) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto work = [&] {
+        one.normalise(1e-5F);
+        ++n_handed_in[i];
+      };
+      one.backend->repeat(one.exec, keys[i], work);
+    }
+  }
+  one.backend->finish();
+  // In the second turn work is recorded, and told for its costs; afterwards for its costs only.
+  EXPECT_EQ(n_handed_in, std::vector<int>(keys.size(), 1 + 2 + 1 + 1));
+  EXPECT_EQ(simt::n_graph_launches() - before, 3 * keys.size());
+}
+
+TEST(StepGraphs, AFaultOfARepeatedStepNamesItsKernel) {
+  Decoding decoding("text-llama");
+  for (std::int64_t i = 0; i < 3; ++i) decoding.step({i});
+  simt::set_failures({.launch = 9});
+  const std::string message = test::error_of(ErrorCode::internal, [&] { decoding.step({3}); });
+  simt::set_failures({});
+  simt::take_device_fault();
+  EXPECT_NE(message.find("failed in the work up to a recorded step: kernel "), std::string::npos) << message;
+  EXPECT_NE(message.find("a test wanted this launch to fail"), std::string::npos) << message;
 }
 
 TEST(StepGraphs, FrequenciesThatDependOnTheLengthAreNotRecorded) {

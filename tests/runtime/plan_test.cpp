@@ -42,8 +42,10 @@ void expect_plan_equals_run(const runtime::ModelFiles& files, const runtime::Con
     const std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
     executor.step(backend::Phase::prefill, ids, {0, n, done, pages}, done + n == context ? 1 : 0);
   }
-  const std::int32_t id = 0;
+  const backend::TokenChoice choice;
+  const std::int32_t id = executor.choose({&choice, 1}).front();
   executor.step(backend::Phase::decode, {&id, 1}, {0, 1, context - 1, pages}, 1);
+  executor.choose({&choice, 1});
 
   EXPECT_EQ(executor.arena().high_water(), plan.regions());
   for (const auto phase : {backend::Phase::encode, backend::Phase::prefill, backend::Phase::decode}) {

@@ -1,27 +1,44 @@
-// The sampler's choices, and the options that it refuses.
+// What the sampler's choices come to on the CPU, and the options that it refuses.
 #include "runtime/sampler.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <map>
+#include <vector>
 
+#include "backend/cpu/cpu_backend.h"
 #include "galago/error.h"
+#include "support/choosing.h"
 
 namespace galago::runtime {
 namespace {
 
 constexpr std::array<float, 5> logits{1.0F, 3.0F, 2.0F, 3.0F, -5.0F};
 
-std::map<std::int32_t, int> draw(const SamplingOptions& options, int n = 4000) {
+/// The sampler's next `n` tokens.
+std::vector<std::int32_t> next(Sampler& sampler, std::size_t n = 1,
+                               std::span<const std::int32_t> context = {}) {
+  static const auto backend = backend::make_cpu_backend(1);
+  std::vector<backend::TokenChoice> choices;
+  std::vector<float> rows;
+  for (std::size_t i = 0; i < n; ++i) {
+    choices.push_back(sampler.next(context));
+    rows.insert(rows.end(), logits.begin(), logits.end());
+  }
+  return test::choose(*backend, rows, choices);
+}
+
+std::map<std::int32_t, int> draw(const SamplingOptions& options, std::size_t n = 4000) {
   Sampler sampler(options, logits.size());
   std::map<std::int32_t, int> counts;
-  for (int i = 0; i < n; ++i) ++counts[sampler.next(logits, {})];
+  for (const std::int32_t token : next(sampler, n)) ++counts[token];
   return counts;
 }
 
 TEST(Sampler, GreedyTakesTheFirstOfEquals) {
-  EXPECT_EQ(Sampler({}, 5).next(logits, {}), 1);
+  Sampler sampler({}, 5);
+  EXPECT_EQ(next(sampler).front(), 1);
 }
 
 TEST(Sampler, TemperatureOneDrawsBySoftmax) {
@@ -40,7 +57,7 @@ TEST(Sampler, TheSameSeedDrawsTheSame) {
   options.seed = 7;
   Sampler one(options, 5);
   Sampler two(options, 5);
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(one.next(logits, {}), two.next(logits, {}));
+  EXPECT_EQ(next(one, 100), next(two, 100));
 }
 
 TEST(Sampler, TopKTopPAndMinPDropTheTail) {
@@ -63,7 +80,7 @@ TEST(Sampler, RepetitionPenaltyTurnsAwayFromWhatWasSaid) {
   options.repetition_penalty = 2;
   Sampler sampler(options, 5);
   const std::array<std::int32_t, 3> said{1, 3, -200};  // a picture's mark among them
-  EXPECT_EQ(sampler.next(logits, said), 2);
+  EXPECT_EQ(next(sampler, 1, said).front(), 2);
 }
 
 TEST(Sampler, RefusesOptionsOutOfRange) {

@@ -44,7 +44,9 @@ inline void run_planned_request(runtime::Executor& executor) {
     rows.push_back({i, 1, configuration.context - 1, sequence.pages(), 0, sequence.given_back()});
   }
   executor.copy_page(0, sequence.pages().back());
-  const Matrix logits = executor.step(backend::Phase::decode, ids, rows, configuration.batch);
+  executor.step(backend::Phase::decode, ids, rows, configuration.batch);
+  executor.choose(std::vector<backend::TokenChoice>(rows.size()));
+  const Matrix logits = executor.logits();
   EXPECT_TRUE(std::isfinite(logits.row(configuration.batch - 1)[0]));
 }
 

@@ -56,6 +56,8 @@ class CpuBackend final : public Backend {
                    std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
   void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
                     const Heads& heads, const Matrix& out) override;
+  void choose(Execution& exec, const Matrix& logits, std::span<const TokenChoice> choices,
+              std::span<std::int32_t> tokens) override;
 
  private:
   void submit_linear(Execution& exec, Op kind, const Cost& cost, kernels::Linear op, const Weight& w);

@@ -61,6 +61,8 @@ class CudaBackend final : public Backend {
                    std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) override;
   void attend_pages(Execution& exec, const Matrix& q, const StepRows& rows, const LayerPages& pages,
                     const Heads& heads, const Matrix& out) override;
+  void choose(Execution& exec, const Matrix& logits, std::span<const TokenChoice> choices,
+              std::span<std::int32_t> tokens) override;
 
  private:
   /// What a product of many rows works with. Only a gated one's size depends on how many there are: low-rank

@@ -17,7 +17,6 @@
 #include "runtime/model_path.h"
 #include "runtime/report/collect.h"
 #include "runtime/room_check.h"
-#include "runtime/sampler.h"
 #include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
 #include "vision/process.h"
@@ -27,6 +26,7 @@ namespace {
 
 constexpr std::int64_t default_prompt_beside_picture = 64;
 constexpr std::int64_t default_prompt_alone = 512;
+constexpr backend::TokenChoice likeliest;
 
 Blueprint open_blueprint(const EngineOptions& options) {
   if (!options.shape.empty()) return model_of_shape(options.shape);
@@ -219,20 +219,19 @@ void Subject::prefill() {
   sequence_->truncate(0);
   for (std::int64_t done = 0; done < length; done += configuration_.prefill_chunk) {
     const std::int64_t n = std::min(configuration_.prefill_chunk, length - done);
-    const Matrix logits = executor_->step(
-        backend::Phase::prefill,
-        std::span(prompt_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)), append(n),
-        done + n == length ? 1 : 0);
-    if (done + n == length) next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
+    executor_->step(backend::Phase::prefill,
+                    std::span(prompt_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
+                    append(n), done + n == length ? 1 : 0);
   }
+  next_token_ = executor_->choose({&likeliest, 1}).front();
   record("prefill", "token", static_cast<double>(length), start, mark());
 }
 
 void Subject::decode() {
   const Mark start = mark();
   for (std::int64_t i = 0; i < options_.new_tokens; ++i) {
-    const Matrix logits = executor_->step(backend::Phase::decode, {&next_token_, 1}, append(1), 1);
-    next_token_ = greedy({logits.row(0), static_cast<std::size_t>(logits.cols)});
+    executor_->step(backend::Phase::decode, {&next_token_, 1}, append(1), 1);
+    next_token_ = executor_->choose({&likeliest, 1}).front();
   }
   record("decode", "token", static_cast<double>(options_.new_tokens), start, mark());
 }
