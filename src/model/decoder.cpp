@@ -247,8 +247,8 @@ KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const Wei
 std::optional<backend::StepKey> repeatable(const Decoder& decoder, const DecoderStep& step,
                                            const Matrix& logits) {
   const auto& [ids, sequences, on_device] = step.rows;
-  const bool is_decoding =
-      !ids.empty() && sequences.size() == ids.size() && std::all_of(ids.begin(), ids.end(), [](auto id) { return id >= 0; });
+  const bool is_decoding = !ids.empty() && sequences.size() == ids.size() &&
+                           std::all_of(ids.begin(), ids.end(), [](auto id) { return id >= 0; });
   if (!is_decoding || step.feed != nullptr) return std::nullopt;
   const auto n_rows = static_cast<std::int64_t>(ids.size());
   if (logits.rows != 0 && logits.rows != n_rows) return std::nullopt;

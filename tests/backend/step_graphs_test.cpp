@@ -8,6 +8,7 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "checkpoint/scratch.h"
+#include "runtime/attention_window.h"
 #include "runtime/executor.h"
 #include "runtime/model_files.h"
 #include "runtime/pictures.h"
@@ -27,10 +28,10 @@ class Decoding {
  public:
   /// `free_bytes`: of the device when it is opened; 0: all that there are.
   explicit Decoding(const char* golden, std::int64_t batch = 3, std::size_t free_bytes = 0,
-                    EngineOptions options = {})
-      : files_(runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / golden)),
+                    const EngineOptions& options = {})
+      : files_(open_files(golden, options)),
         backend_(open(free_bytes)),
-        configuration_(configuration(std::move(options), batch)),
+        configuration_(configuration(options, batch)),
         executor_(files_.checkpoint, files_.description, configuration_, *backend_,
                   runtime::reserve(runtime::rehearse(files_, configuration_, *backend_), *backend_)) {
     const std::int64_t n_pages = most_tokens / page_tokens;
@@ -46,9 +47,9 @@ class Decoding {
     for (std::size_t i = 0; i < positions.size(); ++i) {
       rows.push_back({static_cast<std::int64_t>(i), 1, positions[i], pages_[i]});
     }
-    return step(rows);
+    return step_rows(rows);
   }
-  std::vector<float> step(const std::vector<SequenceRows>& rows) {
+  std::vector<float> step_rows(const std::vector<SequenceRows>& rows) {
     std::vector<std::int32_t> ids;
     for (const SequenceRows& row : rows) {
       ids.push_back(static_cast<std::int32_t>((row.first_position * 7 + row.first_row) % 50));
@@ -62,6 +63,11 @@ class Decoding {
   std::int64_t trained_length() const { return files_.description.decoder.rope.trained_length; }
 
  private:
+  static runtime::ModelFiles open_files(const char* golden, const EngineOptions& options) {
+    runtime::ModelFiles files = runtime::open_model(std::filesystem::path(GALAGO_GOLDENS_DIR) / golden);
+    runtime::limit_windows(options, files.description.decoder);
+    return files;
+  }
   static std::unique_ptr<Backend> open(std::size_t free_bytes) {
     const std::size_t all = simt::device_memory();
     if (free_bytes > 0) simt::set_device_memory(all - simt::free_device_memory() + free_bytes);
@@ -118,7 +124,7 @@ TEST(StepGraphs, PagesThatAWindowGivesBackAreNotSeenByRepeatedSteps) {
   for (std::int64_t i = 0; i < most_tokens; ++i) {
     sequence.append(std::vector<runtime::ContentKey>(1));
     const std::vector<SequenceRows> rows{{0, 1, i, sequence.pages(), 0, sequence.given_back()}};
-    ASSERT_EQ(repeated.step(rows), direct.step(rows)) << "position " << i;
+    ASSERT_EQ(repeated.step_rows(rows), direct.step_rows(rows)) << "position " << i;
   }
   EXPECT_GT(sequence.given_back(), 0);
   EXPECT_EQ(simt::n_graph_launches() - before, most_tokens - 1);

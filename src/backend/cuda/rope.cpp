@@ -17,10 +17,10 @@ void CudaBackend::rope_table(Execution& exec, const StepRows& rows, const Weight
                              float scale, const Matrix& table) {
   exec.queue.submit(Op::rope, costs::rope_table(rows.sequences, inverse_frequencies, table), [&] {
     const DeviceRows on_device = device_rows(rows, rows.first_row());
-    device_.check(kernels_of_device::rope_table(device_.stream(), floats(inverse_frequencies),
-                                                on_device.positions, scale,
-                                                rows_of(table.slice_rows(rows.first_row(), rows.n_rows()))),
-                  "rope_table");
+    device_.check(
+        kernels_of_device::rope_table(device_.stream(), floats(inverse_frequencies), on_device.positions,
+                                      scale, rows_of(table.slice_rows(rows.first_row(), rows.n_rows()))),
+        "rope_table");
   });
 }
 
