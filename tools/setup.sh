@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libstb-dev
-  libpcre2-dev libutf8proc-dev libjpeg-dev)
+  libpcre2-dev libutf8proc-dev libjpeg-dev libxxhash-dev)
 if [[ ${1:-} == test ]]; then
   # The formatter by its version: others lay lines out differently.
   packages+=(libgtest-dev clang-format-14 clang-tidy-14 python3 git)

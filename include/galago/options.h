@@ -61,6 +61,10 @@ struct EngineOptions {
   std::filesystem::path mmproj;  ///< the GGUF file with the vision tower of a model in another one; empty:
                                  ///< the one that a store has for it, or the only mmproj*.gguf beside it
   std::string shape;  ///< for plan_model(): a known shape (known_shape_names()) in place of `model`'s files
+  /// A file that keeps the weights as they lie in memory, for one device that is the CPU: written by the
+  /// first start, mapped by later ones with the same model and formats; empty: none. One that is damaged, or
+  /// of other files or formats, is never used but written anew, and a warning says why.
+  std::filesystem::path packed;
   std::string chat_format;  ///< a name of models/chat_formats.json; empty: the model's own format
   /// PEFT LoRA adapters of the decoder. They are kept beside the weights, so requests choose among them by
   /// the last part of the directory's name (Request::adapter).

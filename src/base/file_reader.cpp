@@ -1,6 +1,8 @@
 #include "base/file_reader.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -35,6 +37,28 @@ void FileReader::read(std::uint64_t offset, std::span<std::byte> to) const {
            to.size() - done);
     done += static_cast<std::size_t>(n);
   }
+}
+
+void FileReader::map_over(std::uint64_t offset, std::span<std::byte> memory) const {
+  void* const mapped = mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                            descriptor_, static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED)
+    fail(ErrorCode::io, "{}: cannot be mapped: {}", path_.string(), std::strerror(errno));
+}
+
+std::uint64_t FileReader::size() const {
+  struct stat status {};
+  if (fstat(descriptor_, &status) != 0)
+    fail(ErrorCode::io, "{}: cannot be examined: {}", path_.string(), std::strerror(errno));
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+void unmap_file(std::span<std::byte> memory) {
+  void* const zeros = mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (zeros == MAP_FAILED)
+    fail(ErrorCode::memory, "the system refused {} bytes in place of a file: {}", memory.size(),
+         std::strerror(errno));
 }
 
 }  // namespace galago

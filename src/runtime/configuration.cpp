@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/cpu_features.h"
 #include "base/fail.h"
 #include "runtime/attention_window.h"
 
@@ -153,6 +154,8 @@ Configuration configure(const EngineOptions& options, const model::Description& 
   const std::int64_t prompt_tokens = demand.prompt_tokens;
   check_numbers(options, description.decoder);
   Configuration configuration = asked_formats(options, description.decoder);
+  configuration.packed = options.packed;
+  configuration.load_threads = options.threads > 0 ? options.threads : usable_cores();
   configuration.streamed_layers = options.streamed_layers;
   configuration.stage_layers = {description.decoder.n_layers};
   configuration.context = context_of(options, description.decoder.max_context, prompt_tokens);

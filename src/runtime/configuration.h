@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ struct Configuration {
   std::int64_t batch = 1;      ///< requests that are decoded at once
   std::int64_t kv_tokens = 0;  ///< EngineOptions::kv_tokens
   bool with_pictures = false;
+  std::filesystem::path packed;            ///< EngineOptions::packed
+  int load_threads = 1;                    ///< that read and convert weights, each in staging of its own
   std::vector<std::int64_t> stage_layers;  ///< of the decoder on each device, in order
 
   std::int64_t most_rows() const { return std::max(prefill_chunk, batch); }     ///< of any step

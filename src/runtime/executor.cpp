@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/weight_loader.h"
+#include "runtime/packed_weights.h"
 
 namespace galago::runtime {
 
@@ -32,12 +32,14 @@ Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Descri
                    const Configuration& configuration, const backend::Backends& backends,
                    std::vector<memory::Arena> arenas)
     : checkpoint_(checkpoint), configuration_(configuration) {
+  const PackedWeights packed(checkpoint, description, configuration_, arenas.front());
   for (std::size_t i = 0; i < arenas.size(); ++i) {
     stages_.push_back(std::make_unique<Stage>(
         checkpoint, description, configuration_,
-        Stage::Place{backends[i], std::move(arenas[i]), configuration_.layers_of(i)}));
+        Stage::Place{backends[i], std::move(arenas[i]), configuration_.layers_of(i), packed.contents()}));
   }
-  if (description.tower && !configuration_.tower_staged) load_tower();
+  if (description.tower && !configuration_.tower_staged) load_tower(packed.contents());
+  packed.keep();
   if (configuration_.with_pictures) take_embeddings(description);
   if (first().arena().mode() == memory::Mode::plan) return;
   for (std::size_t i = 1; i < stages_.size(); ++i) stages_[i]->start(behind(i));
@@ -54,10 +56,11 @@ void Executor::take_embeddings(const model::Description& description) {
                                              description.decoder.hidden_size);
 }
 
-void Executor::load_tower() {
+void Executor::load_tower(WeightLoader::Contents contents) {
   memory::Arena& arena = first().arena();
   WeightLoader loader(checkpoint_, configuration_,
-                      {arena.region(RegionId::tower), arena.region(RegionId::staging)});
+                      {arena.region(RegionId::tower), arena.region(RegionId::staging),
+                       configuration_.load_threads, contents});
   load_sight(first().network(), loader);
 }
 
@@ -65,7 +68,7 @@ void Executor::enter(Phase phase) {
   if (first().phase() == phase) return;
   run({phase});
   if (phase != Phase::encode) return;
-  if (configuration_.tower_staged) load_tower();
+  if (configuration_.tower_staged) load_tower(WeightLoader::Contents::read);
   pixels_ = first().arena().array<float>(
       RegionId::staging, configuration_.tile_batch * first().network().tower->shape.pixel_values());
 }

@@ -100,7 +100,7 @@ class Executor {
   }
   /// Waits for all stages where one has failed, and throws what it did.
   void throw_failure();
-  void load_tower();
+  void load_tower(WeightLoader::Contents contents);
   void take_embeddings(const model::Description& description);
   Stage& first() const { return *stages_.front(); }
 

@@ -66,6 +66,20 @@ std::optional<Configuration> within_kv_limit(const Blueprint& model, const Engin
       asked.context, kv_bytes(rehearsal), *options.kv_limit, allowed, available);
 }
 
+/// A packed file is mapped in place of the host's memory, and made of files.
+void check_packed(const EngineOptions& options, const backend::Backends& backends) {
+  if (options.packed.empty()) return;
+  if (backends.size() > 1 || any_on_device(backends)) {
+    fail(ErrorCode::usage,
+         "{}: a packed file is for models on the CPU alone (--device cpu), {} was chosen; leave it out",
+         options.packed.string(), backends.size() > 1 ? "more than one device" : backends[0].name());
+  }
+  if (!options.shape.empty()) {
+    fail(ErrorCode::usage, "{}: a packed file keeps a model's weights, the shape {} has none",
+         options.packed.string(), options.shape);
+  }
+}
+
 /// Nothing where the device cannot do what was not asked for.
 template <class Make>
 std::optional<Rehearsal> if_possible(Make&& make) {
@@ -121,6 +135,7 @@ double kv_allowance(double fraction, Bytes available, const KvPart& part) {
 
 Settled settle(const Blueprint& model, const EngineOptions& options, const Demand& demand,
                const backend::Backends& backends, Bytes opening, Ladder ladder) {
+  check_packed(options, backends);
   Configuration configuration = configure(options, model.description, demand);
   OutsideBytes outside = outside_bytes(model, options, configuration, any_on_device(backends));
   outside.opening = opening;

@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <array>
 
-#include "base/thread_pool.h"
 #include "runtime/weight_loader.h"
 #include "tensor/convert.h"
 
 namespace galago::runtime {
 namespace {
+
+// Of the rows that adapters are added to at once: what is copied to a device at once holds them in FP32.
+constexpr std::int64_t merged_elements = 256 * 1024;
 
 /// Some neighbouring rows of a source, as a source of their own.
 checkpoint::TensorSource rows_of(const checkpoint::TensorSource& source, std::int64_t first,
@@ -64,7 +66,7 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
   const memory::Scope scope(staging_);
   const auto staged = [&](const model::NamedShape& factor) {
     auto* values = staging_.array<float>(factor.shape.elements());
-    read_floats(find(factor), values);
+    read_floats(find(factor), to == nullptr ? nullptr : values);
     return values;
   };
   std::vector<Factors> all;
@@ -72,16 +74,15 @@ void WeightLoader::read_merged(const model::NamedShape& matrix, const WeightForm
     const float* a = staged({merge.factors + ".a", {merge.rank, cols}});
     all.push_back({a, staged({merge.factors + ".b", {n_rows, merge.rank}}), merge.rank, merge.scale});
   }
-  const std::int64_t batch = std::clamp<std::int64_t>(staged_elements / cols, 1, n_rows);
+  const std::int64_t batch = std::clamp<std::int64_t>(merged_elements / cols, 1, n_rows);
   auto* wide = staging_.array<float>(batch * cols);
   const Bytes row_bytes = format.row_bytes(cols);
-  ThreadPool mergers(to == nullptr ? 1 : merging_threads_);
   for (std::int64_t first = 0; first < n_rows; first += batch) {
     const std::int64_t count = std::min(batch, n_rows - first);
-    read_floats(rows_of(source, first, count), wide);
+    read_floats(rows_of(source, first, count), to == nullptr ? nullptr : wide);
     if (to == nullptr) continue;
     std::byte* const places = to->next(static_cast<Bytes>(count) * row_bytes);
-    mergers.parallel_for(count, [&](std::int64_t i, int /*thread*/) {
+    pool_.parallel_for(count, [&](std::int64_t i, int /*thread*/) {
       const std::span<float> row(wide + i * cols, static_cast<std::size_t>(cols));
       const std::span<std::byte> place(places + static_cast<Bytes>(i) * row_bytes, row_bytes);
       for (const Factors& factors : all) add_product(factors, first + i, row);

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "backend/op_costs.h"
-#include "runtime/weight_loader.h"
 
 namespace galago::runtime {
 
@@ -39,7 +38,7 @@ Stage::Stage(const checkpoint::Checkpoint& checkpoint, const model::Description&
       queue_(arena_.mode()),
       pages_last_(lasts(arena_, RegionId::kv)) {
   network_.description = description;
-  load_decoder(checkpoint, place.layers);
+  load_decoder(checkpoint, place);
   pages_ = model::layout_pages(description.decoder, place.layers.count(), configuration_.kv_format,
                                configuration_.page_tokens);
   pages_.sequence_pages = configuration_.request_pages();
@@ -59,12 +58,14 @@ void Stage::take_inbox() {
   arena_.region(RegionId::staging).keep();
 }
 
-void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers) {
+void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const Place& place) {
   const model::DecoderShape& shape = network_.description.decoder;
-  const std::int64_t n_streamed = configuration_.streamed_of(layers);
+  const std::int64_t n_streamed = configuration_.streamed_of(place.layers);
   {
-    WeightLoader loader(checkpoint, configuration_, arena_);
-    network_.decoder = model::load_decoder(shape, layers, loader, n_streamed);
+    WeightLoader loader(checkpoint, configuration_,
+                        {arena_.region(RegionId::weights), arena_.region(RegionId::staging),
+                         configuration_.load_threads, place.contents});
+    network_.decoder = model::load_decoder(shape, place.layers, loader, n_streamed);
   }
   if (n_streamed > 0) stream_.emplace(checkpoint, configuration_, arena_, network_.decoder);
 }

@@ -14,6 +14,7 @@
 #include "runtime/layer_stream.h"
 #include "runtime/network.h"
 #include "runtime/stage_inbox.h"
+#include "runtime/weight_loader.h"
 
 namespace galago::runtime {
 
@@ -23,6 +24,7 @@ class Stage {
     backend::Backend& backend;
     memory::Arena arena;
     model::LayerRange layers;
+    WeightLoader::Contents contents;  ///< of the layers' weights, but for those that are streamed
   };
 
   /// Takes the layers' weights and KV pages from the place's arena; in run mode weights are read. All
@@ -76,7 +78,7 @@ class Stage {
  private:
   /// Begins a phase with the memory that it needs.
   void enter(backend::Phase phase);
-  void load_decoder(const checkpoint::Checkpoint& checkpoint, const model::LayerRange& layers);
+  void load_decoder(const checkpoint::Checkpoint& checkpoint, const Place& place);
   void take_pages();
   void take_inbox();
   void run_step(const StageTask& task, Stage* next);

@@ -1,13 +1,14 @@
 // Brings a checkpoint's tensors into a region of weights, converted on the way through a small staging block.
 #pragma once
 
+#include <functional>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/file_reader.h"
+#include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "memory/arena.h"
 #include "model/weights.h"
@@ -18,11 +19,14 @@ namespace galago::runtime {
 
 class WeightLoader : public model::WeightSource {
  public:
+  /// `there`: the weights are in their places already, which are taken as if they were read.
+  enum class Contents { read, there };
   /// Where weights come to stay, and where they wait for their conversion.
   struct Destination {
     memory::Region& weights;
     memory::Region& staging;
-    int merging_threads = 1;  ///< that add adapters to matrices
+    int threads = 1;  ///< that read and convert, each in staging of its own
+    Contents contents = Contents::read;
   };
 
   /// In plan mode places are counted and no weight is read. All arguments outlive the loader. On a device
@@ -42,22 +46,27 @@ class WeightLoader : public model::WeightSource {
   Weight derived(const model::NamedShape& tensor, const Shape& shape, const Make& make) override;
 
  private:
-  struct Elements {
-    std::int64_t first;
+  /// Neighbouring units (elements, or rows) of a stored tensor, and where they come in the canonical one.
+  struct Piece {
+    std::int64_t stored;
+    std::int64_t at;
     std::int64_t count;
   };
-  /// Where elements wait for their conversion; without one nothing is staged.
-  struct Staging {
-    std::byte* stored = nullptr;
-    float* wide = nullptr;
-    std::int64_t elements = 0;  ///< room for so many
+  /// The units of a canonical tensor, cut into pieces that several threads bring to their places side by
+  /// side.
+  struct Cutting {
+    std::int64_t elements;  ///< of a unit
+    Bytes unit_bytes;       ///< in its place
+    std::int64_t most;      ///< units of a piece
+    std::int64_t lanes;     ///< pieces in work at once
   };
+  using Convert = std::function<void(const Piece& piece, std::int64_t lane, std::span<std::byte> to)>;
 
   const checkpoint::TensorSource& find(const model::NamedShape& tensor) const;
   Weight place(std::span<const model::NamedShape> tensors, const WeightFormat& format);
-  /// The most elements that are converted at once (but whole rows, where they become groups): whole blocks of
-  /// any type, large enough that reading is sequential, small beside any model.
-  static constexpr std::int64_t staged_elements = 256 * 1024;
+  /// The most elements that a thread converts at once (but whole rows, where they become groups): whole
+  /// blocks of any type, large enough that reading is sequential, small enough for a core's cache.
+  static constexpr std::int64_t staged_elements = 64 * 1024;
 
   /// Calls write(sink) with a sink for `place`, null in plan mode.
   template <class Write>
@@ -82,9 +91,15 @@ class WeightLoader : public model::WeightSource {
   void read_packed(const checkpoint::TensorSource& source, const WeightFormat& format, WeightSink* to);
   void round_row(const checkpoint::TensorSource& source, const Grouped& format, std::span<const float> row,
                  std::span<std::byte> to) const;
-  /// Brings neighbouring elements of the stored tensor to `to`.
-  void read_elements(const checkpoint::TensorSource& source, Elements elements, DType dtype,
-                     const Staging& staging, WeightSink& to);
+  Cutting cut_elements(std::int64_t count, Bytes element_bytes) const;
+  Cutting cut_rows(const checkpoint::TensorSource& source, Bytes row_bytes) const;
+  Cutting cut(std::int64_t n_units, std::int64_t unit_elements, Bytes unit_bytes) const;
+  static std::vector<Piece> pieces_of(const checkpoint::TensorSource& source, const Cutting& cutting);
+  /// All parts of a packed matrix, taken from the staging and, where anything is read, read.
+  std::vector<std::span<const std::byte>> read_parts(const checkpoint::Packing& packing);
+  /// Calls convert(piece, lane, place) for all of the source, in `lanes` threads at once.
+  void for_pieces(const checkpoint::TensorSource& source, const Cutting& cutting, WeightSink& to,
+                  const Convert& convert);
   /// Elements from `first` on as they are stored; those of a known shape are invented.
   void read_stored(const checkpoint::TensorSource& source, std::int64_t first, std::span<std::byte> to) const;
 
@@ -92,8 +107,10 @@ class WeightLoader : public model::WeightSource {
   const Configuration& configuration_;
   memory::Region* to_;
   memory::Region& staging_;
-  int merging_threads_;
-  std::vector<FileReader> files_;     // as in the checkpoint; empty in plan mode
+  int threads_;
+  bool reads_;                        // not in plan mode, nor where the weights are there
+  std::vector<FileReader> files_;     // as in the checkpoint; empty where nothing is read
+  ThreadPool pool_;                   // of `threads_`; of one where nothing is read
   std::optional<Delivery> delivery_;  // to a device
 };
 

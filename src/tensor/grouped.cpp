@@ -51,14 +51,14 @@ int read_quant(const Grouped& format, std::span<const std::byte> row, std::int64
 
 GroupValues choose_values(const Grouped& format, std::span<const float> group) {
   const QuantRange range = range_of(format);
-  const auto [lowest, highest] = std::minmax_element(group.begin(), group.end());
+  const auto [lowest, highest] = extremes_of(group);
   if (format.offset == GroupOffset::none) {
     // The value farthest from 0 lands on the lowest quant, which has no counterpart above 0.
-    const float extreme = -*lowest > *highest ? *lowest : *highest;
+    const float extreme = -lowest > highest ? lowest : highest;
     return {rounded(format, extreme / range.lowest)};
   }
-  const float scale = rounded(format, (*highest - *lowest) / (range.highest - range.lowest));
-  return {scale, 0, rounded(format, *lowest - scale * range.lowest)};
+  const float scale = rounded(format, (highest - lowest) / (range.highest - range.lowest));
+  return {scale, 0, rounded(format, lowest - scale * range.lowest)};
 }
 
 bool is_multiple(std::int32_t a, std::int32_t b) {
@@ -80,6 +80,25 @@ void GroupedRow::put_quant(std::int64_t element, int quant) {
   const bool centred = format_.offset == GroupOffset::none && format_.codebook == Codebook::none;
   const Nibble at = nibble_of(element);
   bytes_[at.byte] |= static_cast<std::byte>((centred ? quant + 8 : quant) << at.shift);
+}
+
+void GroupedRow::put_quants(std::int64_t first, std::span<const std::int8_t> quants) {
+  if (format_.bits == 8) {
+    std::copy_n(std::as_bytes(quants).begin(), quants.size(), bytes_.begin() + first);
+    return;
+  }
+  if (first % quant_chunk != 0 || quants.size() != quant_chunk) {
+    for (std::size_t i = 0; i < quants.size(); ++i)
+      put_quant(first + static_cast<std::int64_t>(i), quants[i]);
+    return;
+  }
+  const bool centred = format_.offset == GroupOffset::none && format_.codebook == Codebook::none;
+  const int zero = centred ? 8 : 0;
+  constexpr std::size_t half = quant_chunk / 2;
+  std::byte* const chunk = bytes_.data() + first / 2;
+  for (std::size_t i = 0; i < half; ++i) {
+    chunk[i] = static_cast<std::byte>((quants[i] + zero) | (quants[i + half] + zero) << 4);
+  }
 }
 
 void GroupedRow::put_chunk(std::int64_t chunk, std::span<const std::byte> quants) {

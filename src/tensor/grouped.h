@@ -17,6 +17,8 @@ class GroupedRow {
 
   /// The quant of an element in the range that GroupOffset gives; with a codebook the index into it.
   void put_quant(std::int64_t element, int quant);
+  /// Those of neighbouring elements.
+  void put_quants(std::int64_t first, std::span<const std::int8_t> quants);
   /// 32 quants at once, as the record stores them: 16 bytes of 4 bits or 32 of 8.
   void put_chunk(std::int64_t chunk, std::span<const std::byte> quants);
   void put_scale(std::int64_t group, float scale);

@@ -54,8 +54,9 @@ class LargeMatrices {
   }
 
   /// Both matrices, a vector that was computed, and one made of a matrix, as they lie in memory.
-  std::vector<std::byte> load(const WeightFormat& format, memory::DeviceMemory* device) {
+  std::vector<std::byte> load(const WeightFormat& format, memory::DeviceMemory* device, int threads = 1) {
     Configuration configuration;
+    configuration.load_threads = threads;
     configuration.decoder_format = format;
     Arena plan = Arena::planning(memory::lasting_by_default(), device);
     load_into(plan, configuration);
@@ -104,7 +105,9 @@ TEST_P(OnADevice, LoadedWeightsAreTheHostsToTheBit) {
   for (const WeightFormat& format : {WeightFormat(DType::f16), WeightFormat(DType::f32),
                                      WeightFormat(Grouped{4, 32, DType::f16, GroupOffset::minimum})}) {
     SCOPED_TRACE(describe(format));
-    EXPECT_EQ(matrices.load(format, backend->device_memory()), matrices.load(format, nullptr));
+    for (const int threads : {1, 3}) {
+      EXPECT_EQ(matrices.load(format, backend->device_memory(), threads), matrices.load(format, nullptr));
+    }
   }
 }
 

@@ -92,6 +92,32 @@ TEST(FittedGroups, WithoutMinimaHoldAGridExactly) {
   EXPECT_EQ(squared_error(encode_weights, format, row), 0);
 }
 
+TEST(FittedGroups, AreFittedAsEachWouldBeAlone) {
+  constexpr std::int64_t cols =
+      9 * 32 + 7;  // some fitted side by side, then fewer, then one that is not whole
+  auto row = testing::random_floats(cols, 11);
+  for (std::size_t i = 64; i < 96; ++i) row[i] = i % 2 == 0 ? 0.0F : -0.0F;
+  for (std::size_t i = 96; i < 128; ++i) row[i] *= row[i] * 1e-6F;
+  for (const GroupOffset offset : {GroupOffset::minimum, GroupOffset::none}) {
+    const Grouped format{4, 32, DType::f16, offset};
+    const auto values_of = [&](std::span<const float> part) {
+      std::vector<std::byte> record(layout_of(format, static_cast<std::int64_t>(part.size())).row_bytes);
+      EXPECT_TRUE(encode_weights(format, part, record));
+      std::vector<float> back(part.size());
+      decode_row(format, record, back);
+      return back;
+    };
+    const std::vector<float> together = values_of(row);
+    std::vector<float> alone;
+    for (std::size_t first = 0; first < row.size(); first += 32) {
+      const auto part =
+          values_of(std::span(row).subspan(first, std::min<std::size_t>(32, row.size() - first)));
+      alone.insert(alone.end(), part.begin(), part.end());
+    }
+    EXPECT_EQ(together, alone);
+  }
+}
+
 TEST(FittedGroups, OfEightBitsAreRoundedAsEver) {
   const auto row = testing::random_floats(100, 3);
   const Grouped format{8, 32, DType::f16, GroupOffset::none};

@@ -142,6 +142,7 @@ void add_bench(CLI::App& app, Run& run_command) {
   add_shape_option(*command, base.engine);
   add_storage_options(*command, base.engine);
   add_memory_option(*command, base.engine);
+  add_packed_option(*command, base.engine);
   add_sweep_options(*command, arguments->sweep);
   add_run_options(*command, base);
   command->add_option("--json", arguments->json, "Write all as JSON (docs/bench.md); - is standard output")

@@ -56,6 +56,14 @@ void add_mmproj_option(CLI::App& command, EngineOptions& options) {
       ->type_name("FILE");
 }
 
+void add_packed_option(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--packed", [&options](const std::string& file) { options.packed = file; },
+          "A file that keeps the weights as they lie in memory: the first start writes it, later ones map it")
+      ->type_name("FILE");
+}
+
 void add_system_option(CLI::App& command, std::string& system) {
   command.add_option("--system", system, "System text; default: the chat format's own")->type_name("TEXT");
 }
@@ -145,6 +153,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   add_mmproj_option(command, options);
   add_storage_options(command, options);
   add_memory_option(command, options);
+  add_packed_option(command, options);
   command
       .add_option_function<std::vector<std::string>>(
           "--lora",

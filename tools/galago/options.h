@@ -30,6 +30,9 @@ void add_storage_options(CLI::App& command, EngineOptions& options);
 /// --memory.
 void add_memory_option(CLI::App& command, EngineOptions& options);
 
+/// --packed FILE.
+void add_packed_option(CLI::App& command, EngineOptions& options);
+
 /// --system TEXT.
 void add_system_option(CLI::App& command, std::string& system);
 
