@@ -129,7 +129,7 @@ class Mapping {
 PackedResult map_file(const FileReader& file, const Json& made_from, std::span<const PackedSection> sections,
                       int n_threads) {
   Header header;
-  const PackedResult read = read_header(file, header);
+  PackedResult read = read_header(file, header);
   if (read.state != PackedState::mapped) return read;
   const Json& found = header.json.at("made_from");
   if (found != made_from) {
