@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "base/cpu_features.h"
 #include "base/fail.h"
+#include "base/topology.h"
 #include "runtime/attention_window.h"
 
 namespace galago::runtime {

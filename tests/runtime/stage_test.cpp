@@ -76,7 +76,8 @@ class Chain {
   std::vector<float> run() {
     for (std::int64_t i = 0; i < n_chunks; ++i) prefill(i);
     const std::int32_t id = 5;
-    return row(executor_->step(backend::Phase::decode, {&id, 1}, {0, 1, chunk * n_chunks, pages_}, 1));
+    executor_->step(backend::Phase::decode, {&id, 1}, {0, 1, chunk * n_chunks, pages_}, 1);
+    return row(executor_->logits());
   }
 
   std::vector<float> prefill(std::int64_t i) {
@@ -85,11 +86,10 @@ class Chain {
     // What the caller gave is not there any more when later stages come to it.
     std::vector<backend::PageId> pages = pages_;
     const std::int64_t n_logits = i + 1 == n_chunks ? 1 : 0;
-    const Matrix logits =
-        executor_->step(backend::Phase::prefill, ids, {0, chunk, i * chunk, pages}, n_logits);
+    executor_->step(backend::Phase::prefill, ids, {0, chunk, i * chunk, pages}, n_logits);
     ids.assign(ids.size(), 0);
     pages.assign(pages.size(), 0);
-    return n_logits == 0 ? std::vector<float>{} : row(logits);
+    return n_logits == 0 ? std::vector<float>{} : row(executor_->logits());
   }
 
   Executor& executor() { return *executor_; }

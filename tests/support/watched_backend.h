@@ -16,7 +16,7 @@ namespace galago::test {
 class WatchedBackend final : public backend::Backend {
  public:
   using Execution = backend::Execution;
-  using Sequences = std::span<const backend::SequenceRows>;
+  using Rows = backend::StepRows;
 
   WatchedBackend(std::unique_ptr<Backend> watched, std::function<void()> on_layers)
       : to_(std::move(watched)), on_layers_(std::move(on_layers)) {}
@@ -26,10 +26,10 @@ class WatchedBackend final : public backend::Backend {
   memory::DeviceMemory* device_memory() override { return to_->device_memory(); }
   void finish() override { to_->finish(); }
 
-  void rope_table(Execution& exec, Sequences sequences, const Weight& inverse_frequencies, float scale,
+  void rope_table(Execution& exec, const Rows& rows, const Weight& inverse_frequencies, float scale,
                   const Matrix& table) override {
     if (exec.arena.mode() == memory::Mode::run) on_layers_();
-    to_->rope_table(exec, sequences, inverse_frequencies, scale, table);
+    to_->rope_table(exec, rows, inverse_frequencies, scale, table);
   }
 
   void linear(Execution& exec, const Matrix& x, const Weight& w, const backend::Epilogue& epilogue,
@@ -69,9 +69,15 @@ class WatchedBackend final : public backend::Backend {
   void add_scaled(Execution& exec, const Matrix& x, const Weight& scale, const Matrix& y) override {
     to_->add_scaled(exec, x, scale, y);
   }
-  void token_embed(Execution& exec, std::span<const std::int32_t> ids, const Weight& table,
-                   const Matrix& image_embeddings, const Matrix& y) override {
-    to_->token_embed(exec, ids, table, image_embeddings, y);
+  Rows bring_rows(Execution& exec, const Rows& rows, const backend::LayerPages& pages) override {
+    return to_->bring_rows(exec, rows, pages);
+  }
+  void repeat(Execution& exec, const backend::StepKey& key, const std::function<void()>& work) override {
+    to_->repeat(exec, key, work);
+  }
+  void token_embed(Execution& exec, const Rows& rows, const Weight& table, const Matrix& image_embeddings,
+                   const Matrix& y) override {
+    to_->token_embed(exec, rows, table, image_embeddings, y);
   }
   void rope_frequencies(Execution& exec, float base, std::int64_t dimensions,
                         std::span<float> frequencies) override {
@@ -80,17 +86,21 @@ class WatchedBackend final : public backend::Backend {
   void rope(Execution& exec, const Matrix& x, std::int64_t head_size, const Matrix& table) override {
     to_->rope(exec, x, head_size, table);
   }
-  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, Sequences sequences,
+  void append_kv(Execution& exec, const Matrix& k, const Matrix& v, const Rows& rows,
                  const backend::Heads& heads, const backend::LayerPages& pages) override {
-    to_->append_kv(exec, k, v, sequences, heads, pages);
+    to_->append_kv(exec, k, v, rows, heads, pages);
   }
   void attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                    std::int64_t tokens_per_tile, const backend::Heads& heads, const Matrix& out) override {
     to_->attend_tile(exec, q, k, v, tokens_per_tile, heads, out);
   }
-  void attend_pages(Execution& exec, const Matrix& q, Sequences sequences, const backend::LayerPages& pages,
+  void attend_pages(Execution& exec, const Matrix& q, const Rows& rows, const backend::LayerPages& pages,
                     const backend::Heads& heads, const Matrix& out) override {
-    to_->attend_pages(exec, q, sequences, pages, heads, out);
+    to_->attend_pages(exec, q, rows, pages, heads, out);
+  }
+  void choose(Execution& exec, const Matrix& logits, std::span<const backend::TokenChoice> choices,
+              std::span<std::int32_t> tokens) override {
+    to_->choose(exec, logits, choices, tokens);
   }
 
  private:
