@@ -6,6 +6,7 @@
 
 #include <climits>
 #include <utility>
+#include <vector>
 
 #include "base/fail.h"
 #include "base/topology.h"
@@ -13,14 +14,12 @@
 namespace galago::memory {
 namespace {
 
-/// Advice on how to back memory, which the system may not follow: the bytes are the same.
-void ask_for_fast_pages(std::byte* base, Bytes bytes) {
-  // Weights are read from end to end: a page of 2 MiB saves 511 look-ups.
-  madvise(base, bytes, MADV_HUGEPAGE);
+/// Where there are several memory nodes: all threads read all of it, so the pages go to all nodes in turn
+/// (mbind(2)), not to that of the thread which loads. Advice: where it is not taken, nothing is lost but
+/// speed.
+void spread_over_nodes(std::byte* base, Bytes bytes) {
   const std::vector<int> nodes = memory_nodes();
   if (nodes.size() < 2) return;
-  // All threads read all of it, so the pages go to all nodes in turn (mbind(2)), not to the one of the thread
-  // that loads.
   constexpr int interleave = 3;  // MPOL_INTERLEAVE
   unsigned long mask = 0;
   constexpr int bits = sizeof mask * CHAR_BIT;
@@ -38,11 +37,8 @@ Reservation::Reservation(Bytes bytes, std::string_view purpose) {
          "the system refused {} bytes for the {} region; free memory or ask for less (--memory, --context)",
          bytes, purpose);
   }
-  // Large pages, where the system has them for who asks: fewer faults while weights are loaded, fewer look-ups
-  // while they are read. None is larger than what is reserved, so the plan holds.
-  madvise(base, bytes, MADV_HUGEPAGE);
   bytes_ = {static_cast<std::byte*>(base), bytes};
-  ask_for_fast_pages(bytes_.data(), bytes);
+  spread_over_nodes(bytes_.data(), bytes);
 }
 
 Reservation::Reservation(Reservation&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
