@@ -61,6 +61,7 @@ std::vector<Core> cores_of(const std::vector<int>& processors, const std::filesy
     cores[{package, core}].push_back(processor);
   }
   std::vector<Core> found;
+  found.reserve(processors.size());
   for (auto& [place, core] : cores) found.push_back(std::move(core));
   if (cores.empty()) {
     for (const int processor : processors) found.push_back({processor});

@@ -199,6 +199,7 @@ model::LayerRange Configuration::layers_of(std::size_t stage) const {
 
 std::int64_t Configuration::streamed_of(const model::LayerRange& layers) const {
   const std::int64_t n_layers = std::accumulate(stage_layers.begin(), stage_layers.end(), std::int64_t{0});
+  if (n_layers == 0) return 0;
   return streamed_layers * layers.end / n_layers - streamed_layers * layers.first / n_layers;
 }
 

@@ -29,14 +29,14 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
                                            pool_.n_threads() * kernels::linear_scratch_floats);
   std::array<kernels::Int8Rows, kernels::max_int8_terms> terms{};
-  float* errors = nullptr;
-  if (const std::int32_t n_terms = int8_terms(op); n_terms > 0) {
+  const std::int32_t n_terms = int8_terms(op);
+  float* const errors =
+      exec.arena.array<float>(memory::RegionId::activations, n_terms > 1 ? pool_.n_threads() * op.k : 0);
+  if (n_terms > 0) {
     op.int8 = terms.data();
     op.n_int8 = n_terms;
     for (std::int32_t i = 0; i < n_terms; ++i)
       terms[static_cast<std::size_t>(i)] = take_int8_rows(exec, grouped, op.m, op.k);
-    if (n_terms > 1)
-      errors = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * op.k);
     if (products_ != Products::exact) kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   kernels::Bf16Rows bf16{};
