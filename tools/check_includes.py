@@ -24,7 +24,7 @@ MAY = {
     "src/memory": {PUBLIC, "src/base", "src/tensor"},
     "src/checkpoint": {PUBLIC, "src/base", "src/tensor"},
     "src/text": {PUBLIC, "src/base", "src/tensor"},
-    "src/vision": {PUBLIC, "src/base", "src/tensor"},
+    "src/vision": {PUBLIC, "src/base", "src/tensor", "kernels"},
     "kernels": set(),
     "src/backend": {PUBLIC, "src/base", "src/tensor", "src/memory", "kernels"},
     "src/model": {PUBLIC, "src/base", "src/tensor", "src/memory", "src/backend"},

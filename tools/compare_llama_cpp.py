@@ -47,7 +47,8 @@ def run_llama(arguments, files, workload):
 
 def run_galago(arguments, files, workload):
     command = [arguments.galago, "bench", "-m", files[0], "--prompt-tokens", workload["text"], "--new-tokens",
-               arguments.new, "--threads", arguments.threads, "--warmup", 0, "--repeats", 1, "--json", "-"]
+               arguments.new, "--threads", arguments.threads, "--compute", arguments.compute, "--warmup", 0, "--repeats", 1,
+               "--json", "-"]
     if len(files) > 1:
         command += ["--mmproj", files[1], "--image-size", workload["picture"]]
     else:
@@ -117,7 +118,7 @@ def compare(arguments, title, files, workload):
     about = f"galago {galago[0]['version']} ({galago[0]['device']}, which reads " \
             f"{statistics.median([run['read'] for run in galago]) / 1e9:.1f} GB/s) and llama.cpp of xllamacpp " \
             f"{llama[0]['version']} ({llama[0]['features']}), {arguments.runs} runs each in turns; {prompts}, " \
-            f"{arguments.new} new ones."
+            f"{arguments.new} new ones." + (" galago with --compute fp32." if arguments.compute == "fp32" else "")
     return "\n".join([f"## {title}", "", about, "", *table.lines, ""]), not table.disturbed
 
 
@@ -175,6 +176,7 @@ def parse():
     parser.add_argument("--tiled", action="store_true", help="random models: LLaVA-1.6's tiles, not LLaVA-1.5's one")
     parser.add_argument("--folder", type=Path, default=Path("."), help="where random models go, and are deleted from")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compute", choices=("auto", "fp32"), default="auto", help="galago's products; llama.cpp's are its own")
     parser.add_argument("--prompt", type=int, default=576, help="tokens beside the picture's")
     parser.add_argument("--new", type=int, default=32)
     parser.add_argument("--runs", type=int, default=5)

@@ -105,6 +105,9 @@ struct EngineOptions {
   /// most models lose the thread; empty: 4. Only with a window.
   std::optional<std::int64_t> sinks;
   std::int64_t prefill_chunk = 512;  ///< most tokens computed at once
+  /// Most of them in a layer's MLP at once, whose wide rows then take no more memory than those of so many;
+  /// 0: all, unless a budget asks for less.
+  std::int64_t mlp_rows = 0;
   std::int64_t max_tiles = 0;   ///< most tiles a picture is cut into, the one of the whole picture included;
                                 ///< 0: the model's own limit
   std::int64_t tile_batch = 0;  ///< most tiles in the vision tower at once; 0: as many as keep it busy
@@ -116,6 +119,10 @@ struct EngineOptions {
   /// Most memory that pictures take outside the model while they are decoded and kept, as picture_needs()
   /// tells it: it becomes part of the plan. 0: pictures are in memory already.
   std::uint64_t picture_bytes = 0;
+  /// What one more picture takes, to be decoded while the model works on the one before. It becomes part of
+  /// the plan only where there is room for it beside everything else (Plan::decodes_ahead): no choice of a
+  /// budget's depends on it.
+  std::uint64_t next_picture_bytes = 0;
   std::int64_t batch = 1;      ///< requests that Engine::generate_all() decodes at once
   std::int64_t kv_tokens = 0;  ///< tokens of keys and values for all requests together, which limit how many
                                ///< are answered at once; 0: the context, for each of `batch`

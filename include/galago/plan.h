@@ -65,6 +65,7 @@ struct Plan {
   std::string precision, embeddings_precision, output_precision, tower_precision, kv_precision;
   std::int64_t context = 0;
   std::int64_t prefill_chunk = 0;
+  std::int64_t mlp_rows = 0;         ///< rows in a decoder layer's MLP at once; 0: all of a step
   std::int64_t image_tokens = 0;     ///< tokens of the largest picture; 0 for text models
   std::int64_t image_tiles = 0;      ///< tiles of the largest picture
   std::int64_t tile_batch = 0;       ///< tiles in the vision tower at once
@@ -72,6 +73,7 @@ struct Plan {
   std::int64_t streamed_layers = 0;  ///< EngineOptions::streamed_layers
   std::int64_t batch = 1;            ///< requests that are decoded at once
   std::int64_t encode_batch = 0;     ///< pictures that are encoded before a staged tower leaves
+  bool decodes_ahead = false;        ///< there is room for EngineOptions::next_picture_bytes
   std::int64_t page_tokens = 0;      ///< tokens of one KV page
   std::int64_t n_pages = 0;
   std::int64_t window = 0;  ///< positions that the layer with the widest view sees; 0: all

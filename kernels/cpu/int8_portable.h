@@ -84,14 +84,15 @@ GALAGO_INLINE Dot eight_bytes(const std::uint8_t* p) {
   for (int i = 0; i < 8; ++i) r.v[i] = static_cast<float>(static_cast<std::int8_t>(p[i >> shift]));
   return r;
 }
-/// sums [n] of each chunk's quants times the n rows x.
+/// sums [n] of each chunk's quants times the n rows x, which are paired.
 template <int n>
 GALAGO_INLINE void sums_of_eight(const std::uint8_t* p, const std::int8_t* const* x, Dot* sums) {
   for (int row = 0; row < n; ++row) {
     for (int i = 0; i < 8; ++i) {
-      const Products products = NibbleChunk::products(p + 16 * i, x[row] + 32 * i);
+      const std::uint8_t* quants = p + 16 * i;
+      const std::int8_t* left = x[row] + 64 * (i / 2) + 16 * (i % 2);
       std::int32_t total = 0;
-      for (const std::int32_t product : products.v) total += product;
+      for (int j = 0; j < 16; ++j) total += (quants[j] & 15) * left[j] + (quants[j] >> 4) * left[32 + j];
       sums[row].v[i] = static_cast<float>(total);
     }
   }

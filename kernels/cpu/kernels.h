@@ -33,6 +33,9 @@ struct Int8Rows {
   float* scales;            // [m, stride / 32]
   float* sums;              // [m, stride / sum_length]: scale * sum of the quants
   std::int64_t sum_length;  // 16 or 32
+  /// Two neighbouring chunks lie as the first halves of both and then the second, as far as rows of k have
+  /// whole eights of chunks: the order in which two chunks of quants of 4 bits are unpacked at once.
+  bool paired = false;
 };
 
 /// Rows of activations in BF16.
@@ -50,7 +53,8 @@ constexpr bool multiplies_int8(const GroupedRows& weights) {
   return weights.codebook == nullptr;
 }
 
-/// Whether a row of these weights is unpacked once for all terms of a row of x: eight chunks at a time.
+/// Whether a row of these weights is unpacked once for all terms of a row of x, eight chunks at a time, where
+/// x has few rows; they are to be paired then.
 constexpr bool reads_in_eights(const GroupedRows& weights) {
   return multiplies_int8(weights) && weights.bits == 4 && weights.group >= 32 &&
          weights.scale == Element::f16;
@@ -145,15 +149,32 @@ constexpr std::int64_t attention_scratch_floats(std::int64_t n_queries, std::int
   return max_block_keys * (head_size + wide) + n_queries * (head_size + wide + max_block_keys + 32 + 2);
 }
 
+/// Behind the point of a resampling's weights; 8 of 32 bits are the pixel's, 2 for filters that overshoot.
+inline constexpr std::int32_t resample_bits = 32 - 8 - 2;
+/// Of those, how many are a weight's lower part: both parts are factors of 16 bits then.
+inline constexpr std::int32_t resample_low_bits = 12;
+/// Rows that are resampled at once.
+inline constexpr std::int64_t resample_rows = 4;
+
+/// One axis of a resampling: output i is made of inputs [first[i], first[i] + count[i]). Their weights come
+/// in pairs: the upper parts of both, signed, then the lower parts of both, which are not negative.
+struct Taps {
+  const std::int32_t* first;    // [n]
+  const std::int32_t* count;    // [n]
+  const std::int16_t* weights;  // [n, stride]; 0 behind the last
+  std::int64_t stride;          // a multiple of 8: of two pairs
+  std::int64_t n;
+};
+
 struct KernelTable {
   const char* name;
   /// Products of int8 activations gain time with weights of 8 bits too, however many rows x has.
   bool gains_from_int8;
   bool multiplies_bf16;
   void (*linear)(const Linear&, std::int64_t first_column, std::int64_t n_columns, float* scratch);
-  /// Rows [first_row, first_row + n_rows) of x [m, k] to int8.
-  void (*quantise)(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
-                   std::int64_t first_row, std::int64_t n_rows);
+  /// Rows [first_row, first_row + n_rows) of x [m, k] to the sum of n_terms terms in int8.
+  void (*quantise)(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows* terms,
+                   std::int32_t n_terms, std::int64_t first_row, std::int64_t n_rows);
   void (*layer_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
   void (*rms_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
   /// `scratch` holds attention_scratch_floats(n_rows * group, head_size, is grouped).
@@ -169,6 +190,15 @@ struct KernelTable {
   void (*gate)(const float* gate, const float* up, Activation activation, float* to, std::int64_t n);
   /// to [n] = a [n] + b [n]
   void (*add)(const float* a, const float* b, float* to, std::int64_t n);
+  /// Four rows [n_inputs, 3] of pixels, to [4, taps.n, 3], `stride` bytes from row to row; a byte behind each
+  /// row is written to.
+  void (*resample_columns)(const std::uint8_t* const* rows, std::int64_t n_inputs, const Taps& taps,
+                           std::uint8_t* to, std::int64_t stride);
+  /// sums [n] += four rows [n] times a weight each
+  void (*add_rows)(const std::uint8_t* const* rows, const std::int32_t* weights, std::int32_t* sums,
+                   std::int64_t n);
+  /// to [n] = such sums, in fixed point, rounded to pixels
+  void (*round_sums)(const std::int32_t* sums, std::uint8_t* to, std::int64_t n);
 };
 
 namespace portable {

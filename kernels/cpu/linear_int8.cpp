@@ -46,54 +46,6 @@ GALAGO_INLINE Dot eight_offsets(const GroupedRows& format, const std::uint8_t* w
   return mul(scales, splat(-middle(4)));
 }
 
-/// sums [n] += n terms of a row of x times the whole eights among the n_chunks of a row of quants of 4 bits;
-/// how many chunks those are
-template <GroupOffset offset, int shift, int n>
-std::int64_t add_eights(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
-                        std::int64_t n_chunks, Dot* sums) {
-  std::int64_t i = 0;
-  for (; i + 8 <= n_chunks; i += 8) {
-    const std::uint8_t* quants = w + i * NibbleChunk::bytes;
-    fetch_behind<8 * NibbleChunk::bytes>(quants);
-    fetch_behind<16>(w + format.scales_at + 2 * (i >> shift));
-    const Dot scales = eight_halves<shift>(w + format.scales_at + 2 * (i >> shift));
-    const Dot offsets = eight_offsets<offset, shift>(format, w, i, scales);
-    Dot products[n];
-    const std::int8_t* left[n];
-    for (int term = 0; term < n; ++term) left[term] = x[term].quants + i * chunk;
-    sums_of_eight<n>(quants, left, products);
-    for (int term = 0; term < n; ++term) {
-      sums[term] = fma(mul(scales, load_eight(x[term].scales + i)), products[term], sums[term]);
-      sums[term] = fma(offsets, load_eight(x[term].sums + i), sums[term]);
-    }
-  }
-  return i;
-}
-
-template <int n>
-using AddEights = std::int64_t (*)(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
-                                   std::int64_t n_chunks, Dot* sums);
-
-template <GroupOffset offset, int n>
-AddEights<n> eights_of(const GroupedRows& format) {
-  if (format.group == 128) return add_eights<offset, 2, n>;
-  return format.group == 64 ? add_eights<offset, 1, n> : add_eights<offset, 0, n>;
-}
-
-/// Chosen once for many weight rows.
-template <int n>
-AddEights<n> eights_of(const GroupedRows& format) {
-  switch (format.offset) {
-    case GroupOffset::minimum:
-      return eights_of<GroupOffset::minimum, n>(format);
-    case GroupOffset::zero_point:
-      return eights_of<GroupOffset::zero_point, n>(format);
-    case GroupOffset::none:
-      break;
-  }
-  return eights_of<GroupOffset::none, n>(format);
-}
-
 /// x times parts [first, end) of n weight rows, added to results [n].
 template <int bits, int parts, int n>
 void add_parts(const Linear& op, const std::uint8_t* rows, const Int8Row& x, std::int64_t first,
@@ -147,34 +99,81 @@ void dot(const Linear& op, const void* weights, std::int64_t row, std::int64_t c
   for (; j < n_columns; ++j) add_rows<bits, parts, 1>(op, w + j * row_bytes, row, sums + j);
 }
 
+/// sums [n] += n terms of a row of x times the whole eights among the n_chunks of a row of quants of 4 bits;
+/// how many chunks those are
+template <GroupOffset offset, int shift, int n>
+GALAGO_INLINE std::int64_t add_eights(const GroupedRows& format, const std::uint8_t* w, const Int8Row* x,
+                                      std::int64_t n_chunks, Dot* sums) {
+  std::int64_t i = 0;
+  for (; i + 8 <= n_chunks; i += 8) {
+    const std::uint8_t* quants = w + i * NibbleChunk::bytes;
+    fetch_behind<8 * NibbleChunk::bytes>(quants);
+    fetch_behind<16>(w + format.scales_at + 2 * (i >> shift));
+    const Dot scales = eight_halves<shift>(w + format.scales_at + 2 * (i >> shift));
+    const Dot offsets = eight_offsets<offset, shift>(format, w, i, scales);
+    Dot products[n];
+    const std::int8_t* left[n];
+    for (int term = 0; term < n; ++term) left[term] = x[term].quants + i * chunk;
+    sums_of_eight<n>(quants, left, products);
+    for (int term = 0; term < n; ++term) {
+      sums[term] = fma(mul(scales, load_eight(x[term].scales + i)), products[term], sums[term]);
+      sums[term] = fma(offsets, load_eight(x[term].sums + i), sums[term]);
+    }
+  }
+  return i;
+}
+
 /// sums [n_columns] = row `row` of x, in n terms, times weight rows, which are read one after the other, in
 /// step with memory
-template <int n>
+template <GroupOffset offset, int shift, int n>
 void sum_eights(const Linear& op, const std::uint8_t* w, std::int64_t row, std::int64_t n_columns,
                 float* sums) {
-  const AddEights<n> add_eights = eights_of<n>(*op.grouped);
   const std::int64_t n_chunks = parts_of<1>(op.k);
   Int8Row x[n];
   for (int term = 0; term < n; ++term) x[term] = Int8Row(op.int8[term], row);
   for (std::int64_t j = 0; j < n_columns; ++j, w += op.grouped->row_bytes) {
     Dot eights[n];
     for (Dot& dot : eights) dot = zero_dot();
-    const std::int64_t done = add_eights(*op.grouped, w, x, op.k / chunk, eights);
-    sums[j] = 0;
+    const std::int64_t done = add_eights<offset, shift, n>(*op.grouped, w, x, op.k / chunk, eights);
+    float total = 0;
     for (int term = 0; term < n; ++term) {
-      sums[j] += sum(eights[term]);
-      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[term], done, n_chunks, sums + j);
+      total += sum(eights[term]);
+      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[term], done, n_chunks, &total);
     }
+    sums[j] = total;
   }
+}
+
+using SumEights = void (*)(const Linear& op, const std::uint8_t* w, std::int64_t row, std::int64_t n_columns,
+                           float* sums);
+
+template <GroupOffset offset, int n>
+SumEights sum_eights_of(std::int32_t group) {
+  if (group == 128) return sum_eights<offset, 2, n>;
+  return group == 64 ? sum_eights<offset, 1, n> : sum_eights<offset, 0, n>;
+}
+
+template <int n>
+SumEights sum_eights_of(const GroupedRows& format) {
+  switch (format.offset) {
+    case GroupOffset::minimum:
+      return sum_eights_of<GroupOffset::minimum, n>(format.group);
+    case GroupOffset::zero_point:
+      return sum_eights_of<GroupOffset::zero_point, n>(format.group);
+    case GroupOffset::none:
+      break;
+  }
+  return sum_eights_of<GroupOffset::none, n>(format.group);
 }
 
 void dot_in_eights(const Linear& op, const void* weights, std::int64_t row, std::int64_t column,
                    std::int64_t n_columns, float* sums) {
-  const auto* w = static_cast<const std::uint8_t*>(weights) + column * op.grouped->row_bytes;
   static_assert(max_int8_terms == 3);
-  if (op.n_int8 == 3) return sum_eights<3>(op, w, row, n_columns, sums);
-  if (op.n_int8 == 2) return sum_eights<2>(op, w, row, n_columns, sums);
-  sum_eights<1>(op, w, row, n_columns, sums);
+  const SumEights sum_eights = op.n_int8 == 3   ? sum_eights_of<3>(*op.grouped)
+                               : op.n_int8 == 2 ? sum_eights_of<2>(*op.grouped)
+                                                : sum_eights_of<1>(*op.grouped);
+  sum_eights(op, static_cast<const std::uint8_t*>(weights) + column * op.grouped->row_bytes, row, n_columns,
+             sums);
 }
 
 template <int bits, int parts>
@@ -231,22 +230,44 @@ float magnitude(const float* x) {
   return result;
 }
 
-/// One chunk of x to int8; sums [chunk / sum_length].
-void quantise_chunk(const float* x, std::int64_t sum_length, std::int8_t* quants, float* scale, float* sums) {
+/// Where a chunk of a row is written to.
+struct Int8Chunk {
+  std::int8_t* halves[2];
+  float* scale;
+  float* sums;  // [chunk / sum_length]
+
+  Int8Chunk(const Int8Rows& rows, std::int64_t row, std::int64_t i, bool paired)
+      : scale(rows.scales + row * (rows.stride / chunk) + i),
+        sums(rows.sums + (row * rows.stride + i * chunk) / rows.sum_length) {
+    std::int8_t* const quants = rows.quants + row * rows.stride + i * chunk;
+    halves[0] = paired ? quants - i % 2 * (chunk / 2) : quants;
+    halves[1] = halves[0] + (paired ? chunk : chunk / 2);
+  }
+};
+
+/// A chunk of x to int8; x: what the rounding has left of it.
+void quantise_chunk(float* x, std::int64_t sum_length, const Int8Chunk& to) {
   const float largest = magnitude(x);
   // A broken model must not look like a working one: what is not finite makes results that are not.
   const bool finite = largest >= 0 && largest < INFINITY;
-  *scale = finite ? largest / 127 : NAN;
+  *to.scale = finite ? largest / 127 : NAN;
+  const Vec scale = set1(-*to.scale);
   const Vec inverse = set1(finite && largest > 1e-30F ? 127 / largest : 0);
   float rounded[chunk];
-  for (int i = 0; i < chunk; i += width) store(rounded + i, round(mul(load(x + i), inverse)));
+  for (int i = 0; i < chunk; i += width) {
+    const Vec value = load(x + i);
+    const Vec quants = round(mul(value, inverse));
+    store(rounded + i, quants);
+    store(x + i, fma(scale, quants, value));
+  }
   for (std::int64_t first = 0; first < chunk; first += sum_length) {
     std::int32_t total = 0;
     for (std::int64_t i = first; i < first + sum_length; ++i) {
-      quants[i] = finite ? static_cast<std::int8_t>(rounded[i]) : std::int8_t{0};
-      total += quants[i];
+      const std::int8_t quant = finite ? static_cast<std::int8_t>(rounded[i]) : std::int8_t{0};
+      to.halves[i / (chunk / 2)][i % (chunk / 2)] = quant;
+      total += quant;
     }
-    sums[first / sum_length] = static_cast<float>(total) * *scale;
+    to.sums[first / sum_length] = static_cast<float>(total) * *to.scale;
   }
 }
 
@@ -257,20 +278,17 @@ WeightRows int8_rows(const GroupedRows& format) {
   return format.group == 16 ? rows_of<8, 2>(format) : rows_of<8, 1>(format);
 }
 
-void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
-              std::int64_t first_row, std::int64_t n_rows) {
-  const std::int64_t n_chunks = to.stride / chunk;
-  const std::int64_t sums_each = chunk / to.sum_length;
+void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows* terms,
+              std::int32_t n_terms, std::int64_t first_row, std::int64_t n_rows) {
+  const std::int64_t n_paired = terms->paired ? k / (8 * chunk) * 8 : 0;
   for (std::int64_t row = first_row; row < first_row + n_rows; ++row) {
-    for (std::int64_t i = 0; i < n_chunks; ++i) {
-      const float* from = x + row * x_stride + i * chunk;
-      float filled[chunk] = {};
-      if (i * chunk + chunk > k) {
-        memcpy(filled, from, static_cast<std::size_t>(k - i * chunk) * sizeof(float));
-        from = filled;
+    for (std::int64_t i = 0; i < terms->stride / chunk; ++i) {
+      const std::int64_t count = k - i * chunk < chunk ? k - i * chunk : chunk;
+      float left[chunk] = {};
+      memcpy(left, x + row * x_stride + i * chunk, static_cast<std::size_t>(count) * sizeof(float));
+      for (std::int32_t term = 0; term < n_terms; ++term) {
+        quantise_chunk(left, terms[term].sum_length, {terms[term], row, i, i < n_paired});
       }
-      const std::int64_t at = row * n_chunks + i;
-      quantise_chunk(from, to.sum_length, to.quants + at * chunk, to.scales + at, to.sums + at * sums_each);
     }
   }
 }

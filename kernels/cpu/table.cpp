@@ -9,8 +9,8 @@
 
 namespace galago::kernels::GALAGO_ISA {
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch);
-void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows& to,
-              std::int64_t first_row, std::int64_t n_rows);
+void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows* terms,
+              std::int32_t n_terms, std::int64_t first_row, std::int64_t n_rows);
 }  // namespace galago::kernels::GALAGO_ISA
 
 // What has no use for further instructions is that of the set without them.
@@ -24,6 +24,11 @@ void widen(const void* from, Element element, float* to, std::int64_t n);
 void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
 void gate(const float* gate, const float* up, Activation activation, float* to, std::int64_t n);
 void add(const float* a, const float* b, float* to, std::int64_t n);
+void resample_columns(const std::uint8_t* const* rows, std::int64_t n_inputs, const Taps& taps,
+                      std::uint8_t* to, std::int64_t stride);
+void add_rows(const std::uint8_t* const* rows, const std::int32_t* weights, std::int32_t* sums,
+              std::int64_t n);
+void round_sums(const std::int32_t* sums, std::uint8_t* to, std::int64_t n);
 }  // namespace galago::kernels::GALAGO_REST_ISA
 
 namespace galago::kernels::GALAGO_ISA {
@@ -56,7 +61,10 @@ const KernelTable& table() {
                                    GALAGO_REST_ISA::widen,
                                    GALAGO_REST_ISA::decode,
                                    GALAGO_REST_ISA::gate,
-                                   GALAGO_REST_ISA::add};
+                                   GALAGO_REST_ISA::add,
+                                   GALAGO_REST_ISA::resample_columns,
+                                   GALAGO_REST_ISA::add_rows,
+                                   GALAGO_REST_ISA::round_sums};
   return kernels;
 }
 

@@ -68,6 +68,8 @@ __device__ __forceinline__ void weigh(const Attend& op, std::int64_t first_query
 template <int runs>
 __device__ __forceinline__ void add_values(std::int64_t head_size, const Shared<float>& tile,
                                            const Shared<float>& weights, Progress<runs>& progress) {
+// All at once would need more registers than there are.
+#pragma unroll 4
   for (int t = 0; t < tile_keys; ++t) {
     float value[runs];
 #pragma unroll

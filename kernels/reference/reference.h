@@ -100,4 +100,14 @@ inline std::vector<double> rope(const float* x, const float* inverse_frequencies
   return y;
 }
 
+/// A pixel's level: values `stride` apart, times weights with 22 bits behind their point, rounded.
+inline std::uint8_t resample(const std::uint8_t* values, std::int64_t stride,
+                             const std::vector<std::int32_t>& weights) {
+  double sum = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    sum += static_cast<double>(weights[i]) * values[static_cast<std::int64_t>(i) * stride];
+  }
+  return static_cast<std::uint8_t>(std::clamp(std::floor(sum / (1 << 22) + 0.5), 0.0, 255.0));
+}
+
 }  // namespace galago::kernels::reference

@@ -41,8 +41,8 @@ void keep_to(const Core& core, std::thread& thread) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const int processor : core) CPU_SET(static_cast<std::size_t>(processor), &set);
-  pthread_setaffinity_np(thread.native_handle(), sizeof set,
-                         &set);  // where it fails, nothing is lost but speed
+  // Where it fails, nothing is lost but speed.
+  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);
 }
 
 void pause_briefly() {
@@ -55,7 +55,8 @@ void pause_briefly() {
 
 // Delegates first, so that the destructor ends the threads that did start when a later one does not.
 ThreadPool::ThreadPool(int n_threads) : ThreadPool() {
-  const std::vector<Core> cores = cores_of(allowed_processors());
+  // A pool of the caller alone is made often, and asks for nothing.
+  const std::vector<Core> cores = n_threads > 1 ? cores_of(allowed_processors()) : std::vector<Core>{};
   const bool one_each = static_cast<int>(cores.size()) == n_threads;
   try {
     for (int thread = 1; thread < n_threads; ++thread) {

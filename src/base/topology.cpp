@@ -88,9 +88,12 @@ std::vector<int> allowed_processors() {
 }
 
 int usable_cores() {
-  const int cores = static_cast<int>(cores_of(allowed_processors()).size());
-  const int granted = granted_cores();
-  return std::max(1, granted > 0 ? std::min(cores, granted) : cores);
+  static const int usable = [] {
+    const int cores = static_cast<int>(cores_of(allowed_processors()).size());
+    const int granted = granted_cores();
+    return std::max(1, granted > 0 ? std::min(cores, granted) : cores);
+  }();
+  return usable;
 }
 
 std::vector<int> memory_nodes(const std::filesystem::path& system) {

@@ -21,7 +21,7 @@ std::vector<Core> cores_of(const std::vector<int>& processors,
 std::vector<int> allowed_processors();
 
 /// Physical cores that this process may use: those of its affinity mask, or its cgroup's share of time where
-/// that is less.
+/// that is less. Asked of the system once: a search for what fits asks for every candidate.
 int usable_cores();
 
 /// Numbers of the nodes that have memory; one where the system does not tell.

@@ -1,47 +1,18 @@
 #include "model/decoder.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <string>
 
 namespace galago::model {
 namespace {
 
 using memory::RegionId;
 
-std::string name(std::int64_t layer, const char* tensor) {
-  return "decoder." + std::to_string(layer) + "." + tensor;
-}
-
-DecoderLayer load_layer(const DecoderShape& shape, std::int64_t i, WeightSource& source) {
-  const std::int64_t hidden = shape.hidden_size;
-  const std::int64_t query = shape.query_size();
-  const std::int64_t kv = shape.kv_size();
-  DecoderLayer layer;
-  layer.attention_norm = source.vector({name(i, "attn_norm.weight"), {hidden}});
-  layer.qkv =
-      source.matrix(Part::decoder, std::array<NamedShape, 3>{{{name(i, "attn.q.weight"), {query, hidden}},
-                                                              {name(i, "attn.k.weight"), {kv, hidden}},
-                                                              {name(i, "attn.v.weight"), {kv, hidden}}}});
-  if (shape.attention_bias) {
-    layer.qkv_bias = source.vector(std::array<NamedShape, 3>{
-        {{name(i, "attn.q.bias"), {query}}, {name(i, "attn.k.bias"), {kv}}, {name(i, "attn.v.bias"), {kv}}}});
-  }
-  layer.attention_out = source.matrix(Part::decoder, {name(i, "attn.o.weight"), {hidden, query}});
-  if (shape.attention_out_bias) layer.attention_out_bias = source.vector({name(i, "attn.o.bias"), {hidden}});
-  layer.mlp_norm = source.vector({name(i, "mlp_norm.weight"), {hidden}});
-  layer.gate_up = source.matrix(
-      Part::decoder, std::array<NamedShape, 2>{{{name(i, "mlp.gate.weight"), {shape.mlp_size, hidden}},
-                                                {name(i, "mlp.up.weight"), {shape.mlp_size, hidden}}}});
-  layer.down = source.matrix(Part::decoder, {name(i, "mlp.down.weight"), {hidden, shape.mlp_size}});
-  return layer;
-}
-
 /// One step's buffers that live through all layers.
 struct StepBuffers {
   Matrix hidden;      // [rows, hidden_size], the residual stream
   Matrix normed;      // [rows, hidden_size]
+  Matrix attended;    // [rows, query_size], in the place of normed rows that nobody needs any more
   Matrix rope_table;  // [rows, rope.turned()]
 };
 
@@ -53,8 +24,8 @@ struct StepContext {
   const DecoderStep& step;
   StepBuffers buffers;
 
-  Matrix scratch(std::int64_t cols) const {
-    return exec.arena.matrix(RegionId::activations, buffers.hidden.rows, cols);
+  Matrix scratch(std::int64_t rows, std::int64_t cols) const {
+    return exec.arena.matrix(RegionId::activations, rows, cols);
   }
 };
 
@@ -117,19 +88,20 @@ void add_rows(const SideBranches& branches, const Matrix& x, const Matrix& y, co
   }
 }
 
-/// Adds to y what the step's adapters make of x beside one layer. Every adapter's memory is accounted for,
-/// whichever rows go through it.
-void add_branches(std::size_t layer, Place place, const Matrix& x, const Matrix& y,
+/// Adds to y what the step's adapters make of x beside one layer; both are the step's rows from `first_row`
+/// on. Every adapter's memory is accounted for, whichever rows go through it.
+void add_branches(std::size_t layer, Place place, std::int64_t first_row, const Matrix& x, const Matrix& y,
                   const StepContext& context) {
   const Decoder& decoder = context.decoder;
   const auto add = [&](const Adapter& adapter, std::int64_t first, std::int64_t count) {
     const memory::Scope scope(context.exec.arena.region(RegionId::activations));
-    const Matrix scratch = context.scratch(adapter.max_rank);
+    const Matrix scratch = context.scratch(x.rows, adapter.max_rank);
     add_rows(adapter.layers[layer].*place, x.slice_rows(first, count), y.slice_rows(first, count),
              scratch.slice_rows(0, count), context);
   };
   if (decoder.picture_adapter) {
-    const auto& ids = context.step.rows.ids;
+    const auto ids =
+        context.step.rows.ids.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(x.rows));
     add(*decoder.picture_adapter, 0, 0);
     for (std::size_t first = 0; first < ids.size();) {
       std::size_t end = first;
@@ -157,81 +129,58 @@ void run_attention(std::size_t index, const backend::LayerPages& pages, const St
   const std::int64_t window = shape.windows[static_cast<std::size_t>(decoder.range.first) + index];
   const DecoderLayer& layer = decoder.layers[index];
   const memory::Scope scope(exec.arena.region(RegionId::activations));
-  const Matrix qkv = context.scratch(shape.query_size() + 2 * shape.kv_size());
+  const Matrix qkv = context.scratch(buffers.hidden.rows, shape.query_size() + 2 * shape.kv_size());
   const Matrix q = qkv.slice_cols(0, shape.query_size());
   const Matrix k = qkv.slice_cols(shape.query_size(), shape.kv_size());
   const Matrix v = qkv.slice_cols(shape.query_size() + shape.kv_size(), shape.kv_size());
-  const Matrix attended = context.scratch(shape.query_size());
   const backend::Heads heads{shape.n_heads,   shape.n_kv_heads,
                              shape.head_size, 1.0F / std::sqrt(static_cast<float>(shape.head_size)),
                              window,          shape.sinks};
 
   backend.rms_norm(exec, buffers.hidden, layer.attention_norm, shape.norm_epsilon, buffers.normed);
   backend.linear(exec, buffers.normed, layer.qkv, {.bias = layer.qkv_bias}, qkv);
-  add_branches(index, &LayerBranches::qkv, buffers.normed, qkv, context);
+  add_branches(index, &LayerBranches::qkv, 0, buffers.normed, qkv, context);
   backend.rope(exec, q, shape.head_size, buffers.rope_table);
   backend.rope(exec, k, shape.head_size, buffers.rope_table);
   backend.append_kv(exec, k, v, step.rows, heads, pages);
-  backend.attend_pages(exec, q, step.rows, pages, heads, attended);
-  backend.linear(exec, attended, layer.attention_out,
+  backend.attend_pages(exec, q, step.rows, pages, heads, buffers.attended);
+  backend.linear(exec, buffers.attended, layer.attention_out,
                  {.bias = layer.attention_out_bias, .residual = buffers.hidden}, buffers.hidden);
-  add_branches(index, &LayerBranches::attention_out, attended, buffers.hidden, context);
+  add_branches(index, &LayerBranches::attention_out, 0, buffers.attended, buffers.hidden, context);
+}
+
+/// `count` of the step's rows, whose norm is there, from `first` on.
+void run_mlp_rows(std::size_t index, std::int64_t first, std::int64_t count, const StepContext& context) {
+  const auto& [shape, decoder, backend, exec, step, buffers] = context;
+  const DecoderLayer& layer = decoder.layers[index];
+  const memory::Scope scope(exec.arena.region(RegionId::activations));
+  const Matrix normed = buffers.normed.slice_rows(first, count);
+  const Matrix hidden = buffers.hidden.slice_rows(first, count);
+  const Matrix gated = context.scratch(count, shape.mlp_size);
+
+  if (has_branches(decoder)) {
+    const Matrix gate_up = context.scratch(count, 2 * shape.mlp_size);
+    backend.linear(exec, normed, layer.gate_up, {}, gate_up);
+    add_branches(index, &LayerBranches::gate_up, first, normed, gate_up, context);
+    backend.gate(exec, gate_up, shape.activation, gated);
+  } else {
+    backend.gated_linear(exec, normed, layer.gate_up, shape.activation, gated);
+  }
+  backend.linear(exec, gated, layer.down, {.residual = hidden}, hidden);
+  add_branches(index, &LayerBranches::down, first, gated, hidden, context);
 }
 
 void run_mlp(std::size_t index, const StepContext& context) {
   const auto& [shape, decoder, backend, exec, step, buffers] = context;
-  const DecoderLayer& layer = decoder.layers[index];
-  const memory::Scope scope(exec.arena.region(RegionId::activations));
-  const Matrix gated = context.scratch(shape.mlp_size);
-
-  backend.rms_norm(exec, buffers.hidden, layer.mlp_norm, shape.norm_epsilon, buffers.normed);
-  if (has_branches(decoder)) {
-    const Matrix gate_up = context.scratch(2 * shape.mlp_size);
-    backend.linear(exec, buffers.normed, layer.gate_up, {}, gate_up);
-    add_branches(index, &LayerBranches::gate_up, buffers.normed, gate_up, context);
-    backend.gate(exec, gate_up, shape.activation, gated);
-  } else {
-    backend.gated_linear(exec, buffers.normed, layer.gate_up, shape.activation, gated);
+  backend.rms_norm(exec, buffers.hidden, decoder.layers[index].mlp_norm, shape.norm_epsilon, buffers.normed);
+  const std::int64_t n_rows = buffers.hidden.rows;
+  const std::int64_t at_once = step.mlp_rows > 0 ? step.mlp_rows : n_rows;
+  for (std::int64_t first = 0; first < n_rows; first += at_once) {
+    run_mlp_rows(index, first, std::min(at_once, n_rows - first), context);
   }
-  backend.linear(exec, gated, layer.down, {.residual = buffers.hidden}, buffers.hidden);
-  add_branches(index, &LayerBranches::down, gated, buffers.hidden, context);
 }
 
 }  // namespace
-
-DecoderLayer load_decoder_layer(const DecoderShape& shape, std::int64_t index, WeightSource& source) {
-  return load_layer(shape, index, source);
-}
-
-Decoder load_decoder(const DecoderShape& shape, const LayerRange& range, WeightSource& source,
-                     std::int64_t n_left_out) {
-  Decoder decoder;
-  decoder.shape = shape;
-  decoder.range = range;
-  const Shape table{shape.vocab_size, shape.hidden_size};
-  const auto embeddings = [&] { return source.matrix(Part::embeddings, {"decoder.embed.weight", table}); };
-  if (decoder.is_first()) decoder.token_embedding = embeddings();
-  decoder.inverse_frequencies = source.constant(shape.rope.frequencies);
-  if (!shape.rope.long_frequencies.empty()) {
-    decoder.long_inverse_frequencies = source.constant(shape.rope.long_frequencies);
-  }
-  for (std::int64_t i = range.first; i < range.end - n_left_out; ++i) {
-    decoder.layers.push_back(load_layer(shape, i, source));
-  }
-  if (shape.picture_branches) decoder.picture_adapter = load_picture_adapter(shape, range, source);
-  for (const AdapterShape& adapter : shape.adapters) {
-    decoder.adapters.push_back(load_adapter(shape, range, adapter, source));
-  }
-  if (!decoder.is_last()) return decoder;
-  decoder.norm = source.vector({"decoder.norm.weight", {shape.hidden_size}});
-  if (!shape.tied_embeddings) {
-    decoder.output = source.matrix(Part::output, {"decoder.output.weight", table});
-  } else {
-    // Of one matrix two devices need a copy each.
-    decoder.output = decoder.is_first() ? decoder.token_embedding : embeddings();
-  }
-  return decoder;
-}
 
 KvPages layout_pages(const DecoderShape& shape, std::int64_t n_layers, const WeightFormat& format,
                      std::int64_t page_tokens) {
@@ -267,7 +216,10 @@ void run_layers(const Decoder& decoder, backend::Backend& backend, backend::Exec
                 const KvPages& pages, const DecoderStep& step, const Matrix& hidden) {
   const DecoderShape& shape = decoder.shape;
   const memory::Scope scope(exec.arena.region(RegionId::activations));
-  const StepBuffers buffers{hidden, exec.arena.matrix(RegionId::activations, hidden.rows, shape.hidden_size),
+  const Matrix inputs =
+      exec.arena.matrix(RegionId::activations, hidden.rows, std::max(shape.hidden_size, shape.query_size()));
+  const StepBuffers buffers{hidden, inputs.slice_cols(0, shape.hidden_size),
+                            inputs.slice_cols(0, shape.query_size()),
                             exec.arena.matrix(RegionId::activations, hidden.rows, shape.rope.turned())};
   const StepContext context{shape, decoder, backend, exec, step, buffers};
 

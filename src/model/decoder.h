@@ -88,6 +88,7 @@ struct DecoderStep {
   Matrix image_embeddings{};  ///< [rows, hidden_size], where the decoder is_first()
   std::optional<std::size_t> adapter{};  ///< which of the decoder's all rows go through
   LayerFeed* feed = nullptr;             ///< none: all layers are in memory
+  std::int64_t mlp_rows = 0;             ///< most rows in an MLP at once; 0: all
 };
 
 /// What decides the step's work, where nothing else does: one row of each sequence, none of a picture, all

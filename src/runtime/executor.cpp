@@ -4,8 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/packed_weights.h"
-
 namespace galago::runtime {
 
 using backend::Phase;
@@ -31,15 +29,16 @@ std::optional<std::size_t> costliest(const std::vector<model::AdapterShape>& ada
 Executor::Executor(const checkpoint::Checkpoint& checkpoint, const model::Description& description,
                    const Configuration& configuration, const backend::Backends& backends,
                    std::vector<memory::Arena> arenas)
-    : checkpoint_(checkpoint), configuration_(configuration) {
-  const PackedWeights packed(checkpoint, description, configuration_, arenas.front());
+    : checkpoint_(checkpoint),
+      configuration_(configuration),
+      packed_(checkpoint, description, configuration_, arenas.front()) {
   for (std::size_t i = 0; i < arenas.size(); ++i) {
     stages_.push_back(std::make_unique<Stage>(
         checkpoint, description, configuration_,
-        Stage::Place{backends[i], std::move(arenas[i]), configuration_.layers_of(i), packed.contents()}));
+        Stage::Place{backends[i], std::move(arenas[i]), configuration_.layers_of(i), packed_.contents()}));
   }
-  if (description.tower && !configuration_.tower_staged) load_tower(packed.contents());
-  packed.keep();
+  if (description.tower && !configuration_.tower_staged) load_tower(packed_.contents());
+  packed_.keep();
   if (configuration_.with_pictures) take_embeddings(description);
   if (first().arena().mode() == memory::Mode::plan) return;
   for (std::size_t i = 1; i < stages_.size(); ++i) stages_[i]->start(behind(i));
@@ -60,15 +59,20 @@ void Executor::load_tower(WeightLoader::Contents contents) {
   memory::Arena& arena = first().arena();
   WeightLoader loader(checkpoint_, configuration_,
                       {arena.region(RegionId::tower), arena.region(RegionId::staging),
-                       configuration_.load_threads, contents});
+                       configuration_.host_threads, contents});
   load_sight(first().network(), loader);
+}
+
+void Executor::bring_tower() {
+  load_tower(packed_.bring_tower(first().arena().region(RegionId::tower)));
+  packed_.keep();
 }
 
 void Executor::enter(Phase phase) {
   if (first().phase() == phase) return;
   run({phase});
   if (phase != Phase::encode) return;
-  if (configuration_.tower_staged) load_tower(WeightLoader::Contents::read);
+  if (configuration_.tower_staged) bring_tower();
   pixels_ = first().arena().array<float>(
       RegionId::staging, configuration_.tile_batch * first().network().tower->shape.pixel_values());
 }
@@ -84,7 +88,7 @@ void Executor::encode(std::int64_t n_tiles, const FillTiles& fill, const StageOb
   for (std::int64_t first = 0; first < n_tiles; first += configuration_.tile_batch) {
     const std::int64_t count = std::min(configuration_.tile_batch, n_tiles - first);
     const std::int64_t n_values = network.tower->shape.pixel_values();
-    if (pixels_ != nullptr && fill) fill(first, count, {pixels_, static_cast<std::size_t>(count * n_values)});
+    if (pixels_ != nullptr && fill) fill(first, {pixels_, static_cast<std::size_t>(count * n_values)});
     if (observer) observer("pixel_values", {pixels_, count, n_values, n_values});
     StageObserver on_device;
     if (observer) {
@@ -137,7 +141,10 @@ void Executor::step(Phase phase, std::span<const std::int32_t> ids,
                     std::span<const backend::SequenceRows> sequences, std::int64_t n_logits) {
   enter(phase);
   run({phase,
-       {.rows = {ids, sequences}, .image_embeddings = image_embeddings_, .adapter = adapter_},
+       {.rows = {ids, sequences},
+        .image_embeddings = image_embeddings_,
+        .adapter = adapter_,
+        .mlp_rows = configuration_.mlp_rows},
        n_logits});
   if (n_logits == 0) return;
   wait();

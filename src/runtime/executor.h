@@ -13,8 +13,9 @@
 #include "backend/backends.h"
 #include "checkpoint/checkpoint.h"
 #include "memory/arena.h"
-#include "runtime/configuration.h"
+#include "runtime/load/packed_weights.h"
 #include "runtime/network.h"
+#include "runtime/plan/configuration.h"
 #include "runtime/stage.h"
 
 namespace galago::runtime {
@@ -30,14 +31,14 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// Writes the pixel values of a picture's tiles [first, first + count) to `pixels`
-  /// [count, 3, image_size, image_size].
-  using FillTiles = std::function<void(std::int64_t first, std::int64_t count, std::span<float> pixels)>;
+  /// Writes the pixel values of a picture's tiles from `first` on to `pixels`, [n, 3, image_size,
+  /// image_size].
+  using FillTiles = std::function<void(std::int64_t first, std::span<float> pixels)>;
 
   /// Computes the embeddings of a picture of `n_tiles` tiles, a batch at a time; `fill` is called before
-  /// each, in run mode and where there is one. They stay in their `slot` (below kept_pictures) until another
-  /// picture takes it. Where the tower is staged, it is loaded first, and all cached keys and values are
-  /// lost.
+  /// each, in run mode and where there is one, while a device computes those before. They stay in their
+  /// `slot` (below kept_pictures) until another picture takes it. Where the tower is staged, it is loaded
+  /// first, and all cached keys and values are lost.
   void encode(std::int64_t n_tiles, const FillTiles& fill, const StageObserver& observer = {},
               std::int64_t slot = 0);
 
@@ -101,11 +102,14 @@ class Executor {
   /// Waits for all stages where one has failed, and throws what it did.
   void throw_failure();
   void load_tower(WeightLoader::Contents contents);
+  /// The same of a staged one, from the packed file where there is one.
+  void bring_tower();
   void take_embeddings(const model::Description& description);
   Stage& first() const { return *stages_.front(); }
 
   const checkpoint::Checkpoint& checkpoint_;
   Configuration configuration_;
+  PackedWeights packed_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::int64_t picture_rows_ = 0;  // of the largest picture: n_tiles * tokens_per_tile, + 1 with a newline
   Matrix image_embeddings_;        // [kept_pictures * picture_rows, hidden_size], on the first stage

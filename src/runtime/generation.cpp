@@ -13,6 +13,7 @@ Generation::Generation(const ModelFiles& files, Executor& executor)
       cache_(executor.configuration(), files.description.decoder.rope,
              [&executor](memory::PageId from, memory::PageId to) { executor.copy_page(from, to); }) {
   const Configuration& configuration = executor.configuration();
+  if (configuration.with_pictures) preprocessor_.emplace(*files.image, configuration);
   step_ids_.reserve(static_cast<std::size_t>(configuration.most_rows()));
   step_rows_.reserve(static_cast<std::size_t>(configuration.batch));
   choices_.reserve(static_cast<std::size_t>(configuration.batch));
@@ -113,13 +114,9 @@ std::int64_t Generation::chunk_end(const Prompt& prompt, std::int64_t from) cons
 void Generation::see(const PictureRows& rows, std::int64_t slot, Timing& timing,
                      const StageObserver& on_stage) {
   double preprocess_seconds = 0;
-  const auto fill = [&](std::int64_t first, std::int64_t count, std::span<float> pixels) {
+  const auto fill = [&](std::int64_t first, std::span<float> pixels) {
     const Stopwatch stopwatch(preprocess_seconds);
-    const std::size_t n_values = pixels.size() / static_cast<std::size_t>(count);
-    for (std::int64_t tile = 0; tile < count; ++tile) {
-      vision::process_tile(*rows.picture, *files_.image, first + tile,
-                           pixels.subspan(static_cast<std::size_t>(tile) * n_values, n_values));
-    }
+    preprocessor_->fill(*rows.picture, first, pixels);
   };
   {
     const Stopwatch stopwatch(timing.encode_seconds);

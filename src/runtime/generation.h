@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "galago/engine.h"
 #include "runtime/executor.h"
 #include "runtime/job.h"
-#include "runtime/model_files.h"
+#include "runtime/load/model_files.h"
+#include "runtime/preprocessor.h"
 #include "runtime/sequence_cache.h"
 
 namespace galago::runtime {
@@ -77,6 +79,7 @@ class Generation {
 
   const ModelFiles& files_;
   Executor& executor_;
+  std::optional<Preprocessor> preprocessor_;  // where there will be pictures
   SequenceCache cache_;
   std::vector<ContentKey> seen_;        // staged towers: the picture in each slot
   std::vector<std::int32_t> step_ids_;  // of the step in work

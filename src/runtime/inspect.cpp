@@ -7,10 +7,10 @@
 #include "checkpoint/checkpoint.h"
 #include "galago/engine.h"
 #include "model/description.h"
-#include "runtime/asked_weights.h"
 #include "runtime/chat_choice.h"
-#include "runtime/model_path.h"
-#include "runtime/model_tokenizer.h"
+#include "runtime/load/asked_weights.h"
+#include "runtime/load/model_path.h"
+#include "runtime/load/model_tokenizer.h"
 #include "runtime/network.h"
 
 namespace galago {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/adapters.h"
+#include "runtime/load/adapters.h"
 
 namespace galago::runtime {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "galago/engine.h"
 #include "runtime/answer.h"
-#include "runtime/model_files.h"
+#include "runtime/load/model_files.h"
 #include "runtime/prompt.h"
 #include "runtime/sampler.h"
 #include "runtime/sequence.h"

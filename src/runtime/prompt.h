@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "galago/engine.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
+#include "runtime/load/model_files.h"
+#include "runtime/plan/pictures.h"
 #include "runtime/sequence.h"
 
 namespace galago::runtime {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "memory/page_pool.h"
-#include "runtime/kv_retention.h"
+#include "runtime/plan/kv_retention.h"
 
 namespace galago::runtime {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/configuration.h"
+#include "runtime/plan/configuration.h"
 #include "runtime/sequence.h"
 
 namespace galago::runtime {

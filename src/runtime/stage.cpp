@@ -62,9 +62,7 @@ void Stage::load_decoder(const checkpoint::Checkpoint& checkpoint, const Place& 
   const model::DecoderShape& shape = network_.description.decoder;
   const std::int64_t n_streamed = configuration_.streamed_of(place.layers);
   {
-    WeightLoader loader(checkpoint, configuration_,
-                        {arena_.region(RegionId::weights), arena_.region(RegionId::staging),
-                         configuration_.load_threads, place.contents});
+    WeightLoader loader(checkpoint, configuration_, arena_, place.contents);
     network_.decoder = model::load_decoder(shape, place.layers, loader, n_streamed);
   }
   if (n_streamed > 0) stream_.emplace(checkpoint, configuration_, arena_, network_.decoder);

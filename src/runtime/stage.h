@@ -10,11 +10,11 @@
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
 #include "memory/arena.h"
-#include "runtime/configuration.h"
-#include "runtime/layer_stream.h"
+#include "runtime/load/layer_stream.h"
+#include "runtime/load/weight_loader.h"
 #include "runtime/network.h"
+#include "runtime/plan/configuration.h"
 #include "runtime/stage_inbox.h"
-#include "runtime/weight_loader.h"
 
 namespace galago::runtime {
 

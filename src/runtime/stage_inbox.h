@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "model/decoder.h"
-#include "runtime/configuration.h"
+#include "runtime/plan/configuration.h"
 
 namespace galago::runtime {
 

@@ -12,6 +12,7 @@
 #include "galago/error.h"
 #include "galago/image.h"
 #include "vision/exif.h"
+#include "vision/process.h"
 
 namespace galago {
 namespace {
@@ -186,7 +187,10 @@ std::optional<PictureNeeds> picture_needs(const std::filesystem::path& path, con
     if (!found || found->width < 1 || found->height < 1) return std::nullopt;
     // Larger ones are refused before they are decoded.
     const auto width = static_cast<std::uint64_t>(found->width);
-    if (width > options.limits.max_pixels / static_cast<std::uint64_t>(found->height)) return std::nullopt;
+    const auto height = static_cast<std::uint64_t>(found->height);
+    if (width > options.limits.max_pixels / height) return std::nullopt;
+    const std::uint64_t cutting = vision::cutting_bytes({found->width, found->height});
+    found->bytes = std::max(found->bytes, n_channels * width * height + cutting);
     return found;
   } catch (const Error&) {
     return std::nullopt;

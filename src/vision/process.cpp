@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "base/fail.h"
@@ -92,48 +93,100 @@ struct Shown {
         count(std::max<std::int64_t>(std::min(picture, offset + tile) - first, 0)) {}
 };
 
-/// Normalised values of the 256 levels of one channel: rescaled in double, the rest in float.
-std::array<float, 256> levels(const ImageProcessing& processing, std::size_t channel) {
-  std::array<float, 256> values{};
-  const auto mean = static_cast<float>(processing.mean[channel]);
-  const auto std = static_cast<float>(processing.std[channel]);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = (static_cast<float>(static_cast<double>(i) * processing.rescale_factor) - mean) / std;
+/// Normalised values of the 256 levels of each channel: rescaled in double, the rest in float.
+using Levels = std::array<std::array<float, 256>, 3>;
+
+Levels levels_of(const ImageProcessing& processing) {
+  Levels levels{};
+  for (std::size_t c = 0; c < levels.size(); ++c) {
+    const auto mean = static_cast<float>(processing.mean[c]);
+    const auto std = static_cast<float>(processing.std[c]);
+    for (std::size_t i = 0; i < levels[c].size(); ++i) {
+      levels[c][i] = (static_cast<float>(static_cast<double>(i) * processing.rescale_factor) - mean) / std;
+    }
   }
-  return values;
+  return levels;
 }
+
+/// A tile in the making, some of its rows at a time.
+class TileRows {
+ public:
+  TileRows(const Canvas& canvas, const ImageProcessing& processing, const Placement& placed,
+           const kernels::KernelTable& kernels)
+      : tile_(processing.tile),
+        placed_(placed),
+        x_(placed.resized.width, tile_.width, placed.left),
+        y_(placed.resized.height, tile_.height, placed.top) {
+    if (x_.count == 0 || y_.count == 0) return;
+    resampling_.emplace(canvas, placed.resized, processing.filter,
+                        Window{x_.first, y_.first, {x_.count, y_.count}}, kernels);
+  }
+
+  /// What a thread needs to make bands.
+  std::optional<Resampling::Scratch> scratch() const {
+    if (!resampling_) return std::nullopt;
+    return std::optional<Resampling::Scratch>(std::in_place, *resampling_, band_rows);
+  }
+
+  /// Rows [first, first + count) of all channels of the tile, `out`.
+  void write(std::int64_t first, std::int64_t count, const Levels& levels,
+             std::optional<Resampling::Scratch>& scratch, std::span<float> out) const {
+    const std::int64_t plane = tile_.width * tile_.height;
+    if (x_.count < tile_.width || y_.count < tile_.height) {
+      for (std::size_t c = 0; c < levels.size(); ++c) {
+        const auto from = out.begin() + static_cast<std::int64_t>(c) * plane + first * tile_.width;
+        std::fill_n(from, count * tile_.width, levels[c][0]);
+      }
+    }
+    // What is shown of the picture in these rows.
+    const std::int64_t top = y_.first - placed_.top;
+    const std::int64_t begin = std::max(first, top), end = std::min(first + count, top + y_.count);
+    if (!resampling_ || begin >= end) return;
+    const std::span<const std::uint8_t> pixels = resampling_->rows(begin - top, end - begin, *scratch);
+    const std::uint8_t* pixel = pixels.data();
+    for (std::int64_t row = begin; row < end; ++row) {
+      float* to = out.data() + row * tile_.width + x_.first - placed_.left;
+      for (std::int64_t column = 0; column < x_.count; ++column, ++to, pixel += 3) {
+        to[0] = levels[0][pixel[0]];
+        to[plane] = levels[1][pixel[1]];
+        to[2 * plane] = levels[2][pixel[2]];
+      }
+    }
+  }
+
+ private:
+  Size tile_;
+  Placement placed_;
+  Shown x_, y_;
+  std::optional<Resampling> resampling_;  // none where the tile shows nothing of the picture
+};
 
 }  // namespace
 
-void process_tile(const Image& image, const ImageProcessing& processing, std::int64_t index,
-                  std::span<float> out) {
+void process_tiles(const Image& image, const ImageProcessing& processing, std::int64_t first,
+                   std::span<float> out, const Workers& workers) {
   const TilePlan plan = plan_tiles({image.width(), image.height()}, processing);
-  if (out.size() != plan.tile_values() || index < 0 || index >= plan.n_tiles()) {
-    fail(ErrorCode::internal, "process_tile: tile {} of {}, room for {} of {} values", index, plan.n_tiles(),
-         out.size(), plan.tile_values());
+  const auto count = static_cast<std::int64_t>(out.size() / plan.tile_values());
+  if (out.size() % plan.tile_values() != 0 || first < 0 || first + count > plan.n_tiles()) {
+    fail(ErrorCode::internal, "process_tiles: tile {} of {} and those behind, {} values of {} a tile", first,
+         plan.n_tiles(), out.size(), plan.tile_values());
   }
   const Canvas canvas = canvas_of(image, processing);
-  const Placement placed = place_tile(canvas.size, processing, plan, index);
-  const Shown x(placed.resized.width, plan.tile.width, placed.left);
-  const Shown y(placed.resized.height, plan.tile.height, placed.top);
-  std::vector<std::uint8_t> pixels;
-  if (x.count > 0 && y.count > 0) {
-    pixels = resize(canvas, placed.resized, processing.filter, {x.first, y.first, {x.count, y.count}});
-  }
-
-  const auto plane = static_cast<std::size_t>(plan.tile.width * plan.tile.height);
-  for (std::size_t c = 0; c < 3; ++c) {
-    const std::array<float, 256> level = levels(processing, c);
-    const std::span<float> values = out.subspan(c * plane, plane);
-    std::fill(values.begin(), values.end(), level[0]);
-    if (pixels.empty()) continue;
-    for (std::int64_t row = 0; row < y.count; ++row) {
-      const std::int64_t to = (y.first + row - placed.top) * plan.tile.width + x.first - placed.left;
-      for (std::int64_t column = 0; column < x.count; ++column) {
-        const auto from = static_cast<std::size_t>((row * x.count + column) * 3) + c;
-        values[static_cast<std::size_t>(to + column)] = level[pixels[from]];
-      }
-    }
+  const Levels levels = levels_of(processing);
+  for (std::int64_t tile = 0; tile < count; ++tile) {
+    const TileRows rows(canvas, processing, place_tile(canvas.size, processing, plan, first + tile),
+                        workers.kernels);
+    std::vector<std::optional<Resampling::Scratch>> scratch(
+        static_cast<std::size_t>(workers.pool.n_threads()));
+    for (auto& of_thread : scratch) of_thread = rows.scratch();
+    const std::span<float> values =
+        out.subspan(static_cast<std::size_t>(tile) * plan.tile_values(), plan.tile_values());
+    const std::int64_t n_bands = (plan.tile.height + band_rows - 1) / band_rows;
+    workers.pool.parallel_for(n_bands, [&](std::int64_t band, int thread) {
+      const std::int64_t begin = band * band_rows;
+      rows.write(begin, std::min(band_rows, plan.tile.height - begin), levels,
+                 scratch[static_cast<std::size_t>(thread)], values);
+    });
   }
 }
 

@@ -11,9 +11,9 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/scratch.h"
 #include "galago/galago.h"
-#include "runtime/fit.h"
-#include "runtime/shape_model.h"
-#include "runtime/weight_loader.h"
+#include "runtime/load/shape_model.h"
+#include "runtime/load/weight_loader.h"
+#include "runtime/plan/fit.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
 #include "support/random.h"
@@ -56,7 +56,7 @@ class LargeMatrices {
   /// Both matrices, a vector that was computed, and one made of a matrix, as they lie in memory.
   std::vector<std::byte> load(const WeightFormat& format, memory::DeviceMemory* device, int threads = 1) {
     Configuration configuration;
-    configuration.load_threads = threads;
+    configuration.host_threads = threads;
     configuration.decoder_format = format;
     Arena plan = Arena::planning(memory::lasting_by_default(), device);
     load_into(plan, configuration);

@@ -10,9 +10,9 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "runtime/executor.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/load/model_files.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 
 namespace {
 std::atomic<std::int64_t> n_allocations = 0;

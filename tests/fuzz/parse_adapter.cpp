@@ -1,8 +1,8 @@
 // An adapter beside its base, as far as a plan goes: the one parser that needs a device.
 #include "backend/cpu/cpu_backend.h"
 #include "fuzz/parsers.h"
-#include "runtime/adapters.h"
-#include "runtime/planner.h"
+#include "runtime/load/adapters.h"
+#include "runtime/plan/planner.h"
 
 namespace galago::fuzz {
 

@@ -11,7 +11,7 @@
 #include "checkpoint/gguf.h"
 #include "checkpoint/safetensors.h"
 #include "galago/image.h"
-#include "runtime/model_files.h"
+#include "runtime/load/model_files.h"
 #include "text/tokenizer.h"
 
 namespace galago::fuzz {

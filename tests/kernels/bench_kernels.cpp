@@ -161,12 +161,13 @@ void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Gro
   std::vector<float> scratch(kernels::linear_scratch_floats);
   std::vector<std::int8_t> quants(static_cast<std::size_t>(m * k));
   std::vector<float> scales(static_cast<std::size_t>(m * k / 32)), sums(scales.size());
-  const kernels::Int8Rows rows{quants.data(), k, scales.data(), sums.data(), 32};
   const kernels::GroupedRows grouped = backend::rows_of(format, k);
+  const bool paired = m <= kernels::linear_few_rows && kernels::reads_in_eights(grouped);
+  const kernels::Int8Rows rows{quants.data(), k, scales.data(), sums.data(), 32, paired};
   std::size_t copy = 0;
   const Timing timing = measure([&] {
     const auto* w = reinterpret_cast<const char*>(memory.data()) + copy++ % n_copies * weight_bytes;
-    if (int8) table.quantise(x.data(), k, k, rows, 0, m);
+    if (int8) table.quantise(x.data(), k, k, &rows, 1, 0, m);
     table.linear({x.data(), k, w, nullptr, Element::f32, m, n, k, nullptr, Activation::none, nullptr, 0,
                   y.data(), n, &grouped, int8 ? &rows : nullptr},
                  0, n, scratch.data());

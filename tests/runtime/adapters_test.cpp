@@ -1,6 +1,6 @@
 // Adapters take the memory that was planned, whichever of them a step goes through, and only it changes what
 // is computed.
-#include "runtime/adapters.h"
+#include "runtime/load/adapters.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include "checkpoint/scratch.h"
 #include "galago/quantize.h"
 #include "runtime/executor.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "support/random.h"
 
 namespace galago::runtime {

@@ -11,9 +11,9 @@
 #include "checkpoint/scratch.h"
 #include "galago/galago.h"
 #include "runtime/executor.h"
-#include "runtime/fit.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/plan/fit.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "simt/fault.h"
 #include "simt/memory.h"
 #include "simt/runtime.h"
@@ -207,12 +207,18 @@ TEST(SeveralDevices, TakeOfEachWhatThePlanSays) {
   EXPECT_EQ(simt::free_device_memory(1), before[1]);
 }
 
-TEST(LayerSplit, FollowsTheShares) {
+/// A decoder of 32 layers and 12 GiB.
+EngineOptions large_decoder(const std::string& devices) {
   EngineOptions options;
   options.shape = "llama-7b";
   options.precision = Precision::fp16;
-  options.device = both_emulated;
+  options.device = devices;
   options.context = 512;
+  return options;
+}
+
+TEST(LayerSplit, FollowsTheShares) {
+  EngineOptions options = large_decoder(both_emulated);
   const auto layers_with = [&](std::vector<std::uint64_t> split) {
     options.split = std::move(split);
     const Plan plan = plan_model(options);
@@ -230,11 +236,7 @@ TEST(LayerSplit, FollowsTheShares) {
 }
 
 TEST(LayerSplit, KnowsThatStreamedLayersTakeTwoSlots) {
-  EngineOptions options;
-  options.shape = "llama-7b";
-  options.precision = Precision::fp16;
-  options.device = both_emulated;
-  options.context = 512;
+  EngineOptions options = large_decoder(both_emulated);
   options.streamed_layers = 24;
   constexpr std::uint64_t gib = std::uint64_t{1} << 30;
   options.split = {3 * gib, 4 * gib};  // all layers resident would take 6 GiB of each
@@ -252,11 +254,7 @@ TEST(LayerSplit, KnowsThatStreamedLayersTakeTwoSlots) {
 }
 
 TEST(LayerSplit, GivesTheCpuOnlyWhatTheOthersHaveNoRoomFor) {
-  EngineOptions options;
-  options.shape = "llama-7b";
-  options.precision = Precision::fp16;
-  options.device = "cuda-emulated,cpu";
-  options.context = 512;
+  EngineOptions options = large_decoder("cuda-emulated,cpu");
   const Plan ample = plan_model(options);
   EXPECT_EQ(ample.devices[0].n_layers, 31);
   const std::size_t before = simt::device_memory();
@@ -297,6 +295,33 @@ TEST(LayerSplit, AFitSearchKeepsToTheShares) {
   options.split = {4096, 4096};
   test::expect_says(test::error_of(ErrorCode::memory, [&] { plan_model(options); }),
                     "layers would fit there");
+}
+
+TEST(LayerSplit, AFitSearchStreamsLayersOfEveryDeviceWhereNothingElseFits) {
+  EngineOptions options = large_decoder(both_emulated);
+  options.kv = KvPrecision::fp16;
+  options.embeddings_precision = options.output_precision = Precision::fp16;
+  constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+  const auto streamed_in = [&](std::uint64_t budget) {
+    options.memory_limit = budget;
+    const Plan plan = plan_model(options);
+    EXPECT_LE(plan.peak_bytes, budget);
+    EXPECT_EQ(plan.devices[0].n_layers + plan.devices[1].n_layers, 32);
+    for (const DevicePlan& device : plan.devices) {
+      // Some stay, or slots for two.
+      const std::uint64_t layer = 2 * (4 * 4096 * 4096 + 3 * 4096 * 11008);
+      const std::uint64_t table = 32000 * 4096 * 2;
+      const auto n_resident = static_cast<std::uint64_t>(device.n_layers * (32 - plan.streamed_layers) / 32);
+      EXPECT_GE(region_bytes(plan, device.name + " weights"), n_resident * layer);
+      EXPECT_LE(region_bytes(plan, device.name + " weights"), table + (n_resident + 3) * layer);
+    }
+    return plan.streamed_layers;
+  };
+  EXPECT_EQ(streamed_in(14 * gib), 0);
+  EXPECT_EQ(streamed_in(12 * gib), 8);
+  EXPECT_EQ(streamed_in(7 * gib), 24);
+  options.split = {gib * 5 / 2, gib * 5 / 2};
+  EXPECT_EQ(streamed_in(12 * gib), 32) << "the shares count too";
 }
 
 TEST(SeveralDevices, RefuseWhatCannotBeInOneSentence) {

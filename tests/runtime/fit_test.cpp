@@ -1,5 +1,5 @@
 // The budget is kept by giving up as little as possible, in the order that docs/memory.md tells.
-#include "runtime/fit.h"
+#include "runtime/plan/fit.h"
 
 #include <gtest/gtest.h>
 
@@ -11,11 +11,11 @@
 #include "backend/cpu/cpu_backend.h"
 #include "checkpoint/scratch.h"
 #include "galago/galago.h"
-#include "runtime/known_devices.h"
-#include "runtime/machine.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/shape_model.h"
+#include "runtime/load/model_files.h"
+#include "runtime/load/shape_model.h"
+#include "runtime/plan/known_devices.h"
+#include "runtime/plan/machine.h"
+#include "runtime/plan/pictures.h"
 #include "support/sanitizer.h"
 
 namespace galago::runtime {
@@ -128,7 +128,7 @@ TEST(FitSearch, EveryPrecisionTakesClearlyFewerBytesThanTheOneBefore) {
   int n_rungs = 0;
   for (const Configuration& candidate : candidates) {
     if (candidate.context < 4096 || candidate.streamed_layers > 0) break;
-    if (candidate.prefill_chunk < 512 || candidate.tower_staged) continue;
+    if (candidate.prefill_chunk < 512 || candidate.mlp_rows > 0 || candidate.tower_staged) continue;
     const Bytes total = rehearse(model, candidate, *backend).stages.front().memory.total();
     EXPECT_LT(total, before) << describe_choice(candidate, model.description);
     before = total;
@@ -199,6 +199,29 @@ TEST(FitSearch, TakesTheFirstOfTheLadderThatFits) {
     EXPECT_EQ(choices, ladder) << "the whole ladder, whatever the budget";
     EXPECT_NE(choice_line(plan), before) << "a smaller budget changed nothing";
     before = choice_line(plan);
+  }
+}
+
+TEST(FitSearch, TheNextPictureHasRoomWhereNothingIsGivenUpForIt) {
+  constexpr std::uint64_t picture = 32 << 20, spread = 4 << 20;
+  EngineOptions options;
+  options.model = GALAGO_GOLDENS_DIR "/llava-1.5";
+  options.device = "cpu";
+  options.picture_bytes = picture;
+  const Plan alone = plan_model(options);
+  EXPECT_FALSE(alone.decodes_ahead);
+  options.next_picture_bytes = picture;
+  const Plan free = plan_model(options);
+  EXPECT_TRUE(free.decodes_ahead);
+  EXPECT_NEAR(static_cast<double>(free.peak_bytes), static_cast<double>(alone.peak_bytes + picture), spread);
+  for (const auto& [left, ahead] : {std::pair{picture + spread, true}, std::pair{picture - spread, false}}) {
+    options.memory_limit = alone.peak_bytes + left;
+    const Plan plan = plan_model(options);
+    EXPECT_EQ(plan.decodes_ahead, ahead);
+    EXPECT_EQ(plan.choice, alone.choice);
+    EXPECT_LE(plan.peak_bytes, options.memory_limit);
+    EXPECT_EQ(plan.budget_bytes, options.memory_limit);
+    EXPECT_FALSE(plan.ladder.empty());
   }
 }
 

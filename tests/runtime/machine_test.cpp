@@ -1,5 +1,5 @@
 // Memory that control groups leave, as their files say it.
-#include "runtime/machine.h"
+#include "runtime/plan/machine.h"
 
 #include <gtest/gtest.h>
 

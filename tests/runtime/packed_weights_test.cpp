@@ -1,12 +1,13 @@
 // Weights kept in a file: a later start computes the same from it, and a file that is not sound is never
 // used.
-#include "runtime/packed_weights.h"
+#include "runtime/load/packed_weights.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 
@@ -50,9 +51,17 @@ class Packed : public ::testing::Test {
   /// All logits of a prompt, and the most that each region had of a start of its own.
   using Answer = std::pair<std::vector<float>, std::vector<std::uint64_t>>;
 
-  static Answer answer(EngineOptions options) {
+  static EngineOptions all_logits(EngineOptions options) {
     options.logits = LogitRows::all;
-    Engine engine(options);
+    return options;
+  }
+
+  static Answer answer(const EngineOptions& options) {
+    Engine engine(all_logits(options));
+    return answer(engine);
+  }
+
+  static Answer answer(Engine& engine) {
     Request request;
     request.messages.push_back({Role::user, "Hello", {load_image(goldens / "images" / "wide.jpg")}});
     request.sampling.max_new_tokens = 2;
@@ -77,6 +86,26 @@ class Packed : public ::testing::Test {
     EXPECT_EQ(computed, answer(without));
     EXPECT_NE(contents_of(file()), before);
     EXPECT_EQ(warnings_of([&] { EXPECT_EQ(answer(options), computed); }), "");  // sound again
+  }
+
+  static fs::path weights_of(const fs::path& model) {
+    for (const auto& entry : fs::directory_iterator(model)) {
+      const fs::path& path = entry.path();
+      if (path.extension() == ".safetensors" && path.filename() != "golden.safetensors") return path;
+    }
+    return {};
+  }
+
+  /// Zeros behind the headers, as if nothing had been touched.
+  static void lose_weights(const fs::path& model) {
+    const fs::path weights = weights_of(model);
+    const auto modified = fs::last_write_time(weights);
+    const std::string before = contents_of(weights);
+    std::uint64_t header = 0;
+    std::memcpy(&header, before.data(), sizeof header);
+    const std::size_t at = sizeof header + static_cast<std::size_t>(header);
+    std::ofstream(weights, std::ios::binary) << before.substr(0, at) << std::string(before.size() - at, '\0');
+    fs::last_write_time(weights, modified);
   }
 
   void damage(std::size_t at) {
@@ -134,14 +163,55 @@ TEST_F(Packed, AnotherContextUsesTheSameFile) {
   EXPECT_EQ(contents_of(file()), written);
 }
 
-TEST_F(Packed, StreamedLayersAndAStagedTowerComeFromTheModel) {
+TEST_F(Packed, StreamedLayersComeFromTheModel) {
   EngineOptions streamed = options();
   streamed.streamed_layers = 1;
-  streamed.tower_placement = TowerPlacement::staged;
   EngineOptions without = streamed;
   without.packed.clear();
   const Answer expected = answer(without);
   for (int start = 0; start < 2; ++start) EXPECT_EQ(answer(streamed), expected);
+}
+
+TEST_F(Packed, AStagedTowerComesFromTheFileEachTime) {
+  const fs::path model = scratch_ / "model";
+  fs::copy(goldens / "llava-1.5", model);
+  EngineOptions staged = options(model);
+  staged.tower_placement = TowerPlacement::staged;
+  staged.tower_precision = Precision::int8;
+  EngineOptions without = staged;
+  without.packed.clear();
+  const Answer expected = answer(without);
+  EXPECT_EQ(warnings_of([&] { EXPECT_EQ(answer(staged), expected); }), "");
+  const std::string written = contents_of(file());
+  ASSERT_FALSE(written.empty());
+  // One where the tower stays has the same bytes.
+  EngineOptions resident = staged;
+  resident.tower_placement = TowerPlacement::resident;
+  EXPECT_EQ(warnings_of([&] { EXPECT_EQ(answer(resident).first, expected.first); }), "");
+  EXPECT_EQ(contents_of(file()), written);
+  // Nobody notices that the model's own weights are gone.
+  lose_weights(model);
+  Engine engine(all_logits(staged));
+  for (int request = 0; request < 2; ++request) {
+    EXPECT_EQ(warnings_of([&] { EXPECT_EQ(answer(engine), expected); }), "");
+  }
+  EXPECT_EQ(contents_of(file()), written);
+}
+
+TEST_F(Packed, ATowerThatIsDamagedWhileTheModelRunsIsReadAndWrittenAnew) {
+  EngineOptions staged = options();
+  staged.tower_placement = TowerPlacement::staged;
+  const Answer expected = answer(staged);
+  const std::string written = contents_of(file());
+  Engine engine(all_logits(staged));
+  EXPECT_EQ(answer(engine), expected);
+  damage(written.size() - 5000);  // the tower comes last
+  test::expect_says(warnings_of([&] { EXPECT_EQ(answer(engine), expected); }),
+                    "is damaged: a checksum of its weights is wrong; it is written anew");
+  EXPECT_EQ(contents_of(file()), written);
+  fs::remove(file());
+  EXPECT_EQ(warnings_of([&] { EXPECT_EQ(answer(engine), expected); }), "");
+  EXPECT_EQ(contents_of(file()), written);
 }
 
 TEST_F(Packed, ADamagedFileIsWrittenAnew) {
@@ -152,8 +222,8 @@ TEST_F(Packed, ADamagedFileIsWrittenAnew) {
   damage(200);
   expect_refused(options(), "is damaged: its header's checksum is wrong");
   damage(8);
-  expect_refused(options(), "is of version 5, expected 1");
-  for (const std::size_t at : {size - 1, size / 2}) {
+  expect_refused(options(), "is of version 6, expected 2");
+  for (const std::size_t at : {size - 5000, size / 2}) {
     damage(at);
     expect_refused(options(), "is damaged: a checksum of its weights is wrong");
   }
@@ -174,12 +244,7 @@ TEST_F(Packed, AFileOfOtherPrecisionsOrAnotherModelIsWrittenAnew) {
 TEST_F(Packed, AChangedModelIsLoadedAnew) {
   const fs::path model = scratch_ / "model";
   fs::copy(goldens / "llava-1.5", model);
-  fs::path weights;
-  for (const auto& entry : fs::directory_iterator(model)) {
-    if (entry.path().extension() == ".safetensors" && entry.path().filename() != "golden.safetensors") {
-      weights = entry.path();
-    }
-  }
+  const fs::path weights = weights_of(model);
   answer(options(model));
   fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(1));
   expect_refused(options(model), "its files differ");

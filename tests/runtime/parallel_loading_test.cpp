@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "checkpoint/scratch.h"
-#include "runtime/weight_loader.h"
+#include "runtime/load/weight_loader.h"
 #include "support/random.h"
 #include "tensor/convert.h"
 
@@ -58,7 +58,7 @@ class LargeMatrix {
                               int threads) {
     Configuration configuration;
     configuration.decoder_format = format;
-    configuration.load_threads = threads;
+    configuration.host_threads = threads;
     const model::NamedShape wanted{name, {rows, cols}};
     Arena plan = Arena::planning();
     WeightLoader(checkpoint_, configuration, plan).matrix(model::Part::decoder, {&wanted, 1});

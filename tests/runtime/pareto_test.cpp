@@ -5,7 +5,7 @@
 
 #include "checkpoint/scratch.h"
 #include "galago/plan.h"
-#include "runtime/quality.h"
+#include "runtime/plan/quality.h"
 
 namespace galago::testing {
 namespace {

@@ -8,11 +8,11 @@
 #include "backend/cpu/cpu_backend.h"
 #include "galago/galago.h"
 #include "runtime/executor.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/load/model_files.h"
+#include "runtime/load/shape_model.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "runtime/prompt.h"
-#include "runtime/shape_model.h"
 
 namespace galago::testing {
 namespace {

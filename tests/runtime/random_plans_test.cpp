@@ -10,11 +10,11 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_backend.h"
-#include "runtime/attention_window.h"
 #include "runtime/executor.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/load/model_files.h"
+#include "runtime/plan/attention_window.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "support/planned_request.h"
 
 namespace galago::runtime {
@@ -53,6 +53,7 @@ EngineOptions random_options(Choice& choose, const model::Description& descripti
   if (options.window > 0 && choose.yes()) options.sinks = choose.number(0, 40);
   options.encode_batch = choose.yes() ? choose.number(4, 7) : 0;
   options.prefill_chunk = choose.number(1, 100);
+  options.mlp_rows = choose.yes() ? choose.number(1, 100) : 0;
   options.tile_batch = choose.number(0, 5);
   options.tower_placement = choose.yes() ? TowerPlacement::staged : TowerPlacement::resident;
   options.streamed_layers = choose.yes() ? choose.number(0, description.decoder.n_layers) : 0;
@@ -70,7 +71,8 @@ std::string describe(const EngineOptions& options) {
          std::to_string(options.encode_batch) + " encoded, window " + std::to_string(options.window) + " + " +
          std::to_string(options.sinks.value_or(-1)) + ", kv " + std::to_string(static_cast<int>(options.kv)) +
          ", context " + std::to_string(options.context) + ", chunk " + std::to_string(options.prefill_chunk) +
-         ", tiles " + std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
+         ", rows in an MLP " + std::to_string(options.mlp_rows) + ", tiles " +
+         std::to_string(options.tile_batch) + " of " + std::to_string(options.max_tiles) +
          (options.tower_placement == TowerPlacement::staged ? ", staged" : "") + ", streamed " +
          std::to_string(options.streamed_layers);
 }

@@ -1,6 +1,6 @@
 // Known shapes: every one can be planned, has the published number of parameters, and runs on invented
 // weights.
-#include "runtime/shape_model.h"
+#include "runtime/load/shape_model.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include "backend/cpu/cpu_backend.h"
 #include "galago/galago.h"
 #include "runtime/executor.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "tensor/convert.h"
 
 namespace galago::testing {

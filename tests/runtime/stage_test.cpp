@@ -12,7 +12,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
 #include "runtime/executor.h"
-#include "runtime/planner.h"
+#include "runtime/plan/planner.h"
 #include "support/watched_backend.h"
 
 namespace galago::runtime {

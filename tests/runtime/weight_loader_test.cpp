@@ -1,5 +1,5 @@
 // Weights come into their place by rows, converted or as they are, and plan mode takes the same bytes.
-#include "runtime/weight_loader.h"
+#include "runtime/load/weight_loader.h"
 
 #include <gtest/gtest.h>
 

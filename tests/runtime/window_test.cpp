@@ -15,9 +15,9 @@
 #include "galago/galago.h"
 #include "kernels/reference/reference.h"
 #include "runtime/executor.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/load/model_files.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
 #include "support/tasks.h"
 
 namespace galago {

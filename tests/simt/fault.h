@@ -46,8 +46,11 @@ struct KernelFault {
 const std::optional<Fault>& device_fault();
 std::optional<Fault> take_device_fault();
 
-/// Graphs that were launched, over all devices.
+/// Graphs that were launched, on one device or over all.
+std::uint64_t n_graph_launches(int device);
 std::uint64_t n_graph_launches();
+/// Bytes that copies have brought to the host, over all devices.
+std::uint64_t n_bytes_to_host();
 
 enum class Checks {
   usual,      ///< all but races

@@ -1,5 +1,7 @@
 // What a stream is handed, recorded and handed in again as a whole.
+#include <array>
 #include <atomic>
+#include <numeric>
 #include <utility>
 
 #include "simt/fault.h"
@@ -26,12 +28,16 @@ namespace {
 using Lock = std::lock_guard<std::recursive_mutex>;
 
 thread_local int n_recording = 0;  // streams
-std::atomic<std::uint64_t> n_launched{0};
+std::array<std::atomic<std::uint64_t>, n_devices> n_launched{};
 
 }  // namespace
 
+std::uint64_t n_graph_launches(int device) {
+  return n_launched.at(static_cast<std::size_t>(device));
+}
+
 std::uint64_t n_graph_launches() {
-  return n_launched;
+  return std::accumulate(n_launched.begin(), n_launched.end(), std::uint64_t{0});
 }
 
 bool is_recording() {
@@ -88,7 +94,7 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* exec, cudaGraph_t gra
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   const Lock lock(device_mutex());
   if (exec->device != stream->device) return remember(cudaErrorInvalidValue);
-  ++n_launched;
+  ++n_launched.at(static_cast<std::size_t>(exec->device));
   stream->has_kernels = true;
   return enqueue(stream, [nodes = exec->nodes] {
     for (const std::function<void()>& node : *nodes) node();

@@ -5,12 +5,13 @@
 
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/primitives.cuh"
+#include "simt/expect_fault.h"
 #include "simt/memory.h"
 
 namespace galago::kernels::emulated {
 namespace {
 
-using simt::Fault;
+using simt::expect_fault;
 using simt::Mistake;
 
 class SimtGraphs : public ::testing::Test {
@@ -34,19 +35,6 @@ class SimtGraphs : public ::testing::Test {
     EXPECT_EQ(cudaGraphInstantiateWithFlags(&graph, recording, 0), cudaSuccess);
     cudaGraphDestroy(recording);
     return graph;
-  }
-
-  /// Runs what is queued and expects it to fail so.
-  Fault expect_fault(Mistake mistake, const std::string& words) {
-    EXPECT_NE(cudaStreamSynchronize(stream), cudaSuccess);
-    const std::optional<Fault> fault = simt::take_device_fault();
-    if (!fault) {
-      ADD_FAILURE() << "no fault was found";
-      return {};
-    }
-    EXPECT_EQ(fault->mistake, mistake) << fault->to_string();
-    EXPECT_NE(fault->to_string().find(words), std::string::npos) << fault->to_string();
-    return *fault;
   }
 
   cudaStream_t stream = nullptr;
@@ -99,9 +87,9 @@ TEST_F(SimtGraphs, FindMistakesOfRecordedKernels) {
   });
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess) << "nothing was launched";
   cudaGraphLaunch(outside, stream);
-  EXPECT_EQ(expect_fault(Mistake::outside_allocation, "kernel beyond_the_end").thread.x, 63U);
+  EXPECT_EQ(expect_fault(stream, Mistake::outside_allocation, "kernel beyond_the_end").thread.x, 63U);
   cudaGraphLaunch(race, stream);
-  expect_fault(Mistake::shared_race, "kernel race");
+  expect_fault(stream, Mistake::shared_race, "kernel race");
   cudaGraphExecDestroy(outside);
   cudaGraphExecDestroy(race);
 }
@@ -115,7 +103,7 @@ TEST_F(SimtGraphs, AnArrangedFailureCountsWhatRunsNotWhatIsRecorded) {
   for (int i = 0; i < 2; ++i) cudaGraphLaunch(graph, stream);
   EXPECT_EQ(array.read(stream)[0], 4);
   cudaGraphLaunch(graph, stream);
-  expect_fault(Mistake::arranged, "kernel double");
+  expect_fault(stream, Mistake::arranged, "kernel double");
   cudaGraphExecDestroy(graph);
 }
 

@@ -36,6 +36,7 @@ struct Device {
   StreamOrder order = StreamOrder::late;
   cudaError_t last = cudaSuccess;
   std::uint64_t n_launches = 0;
+  std::uint64_t n_bytes_to_host = 0;
 };
 
 Device& device() {
@@ -108,6 +109,11 @@ const std::optional<Fault>& device_fault() {
 std::optional<Fault> take_device_fault() {
   device().last = cudaSuccess;
   return std::exchange(device().fault, std::nullopt);
+}
+
+std::uint64_t n_bytes_to_host() {
+  const Lock lock(device_mutex());
+  return device().n_bytes_to_host;
 }
 
 void set_checks(Checks checks) {
@@ -288,6 +294,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   return enqueue(stream, [to, from, bytes, kind, pageable, data = std::move(taken)] {
     if (kind != cudaMemcpyDeviceToHost) check_device_range("cudaMemcpyAsync", to, bytes);
     if (kind != cudaMemcpyHostToDevice) check_device_range("cudaMemcpyAsync", from, bytes);
+    if (kind == cudaMemcpyDeviceToHost) device().n_bytes_to_host += bytes;
     std::memmove(to, pageable ? data.data() : from, bytes);
   });
 }

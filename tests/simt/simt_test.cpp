@@ -7,10 +7,12 @@
 
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/primitives.cuh"
+#include "simt/expect_fault.h"
 
 namespace galago::kernels::emulated {
 namespace {
 
+using simt::expect_fault;
 using simt::Fault;
 using simt::Mistake;
 
@@ -22,19 +24,6 @@ class Simt : public ::testing::Test {
     simt::set_checks(simt::Checks::usual);
     simt::set_stream_order(simt::StreamOrder::late);
     cudaStreamDestroy(stream);
-  }
-
-  /// Runs what is queued and expects it to fail so.
-  Fault expect_fault(Mistake mistake, const std::string& words) {
-    EXPECT_NE(cudaStreamSynchronize(stream), cudaSuccess);
-    const std::optional<Fault> fault = simt::take_device_fault();
-    if (!fault) {
-      ADD_FAILURE() << "no fault was found";
-      return {};
-    }
-    EXPECT_EQ(fault->mistake, mistake) << fault->to_string();
-    EXPECT_NE(fault->to_string().find(words), std::string::npos) << fault->to_string();
-    return *fault;
   }
 
   cudaStream_t stream = nullptr;
@@ -114,12 +103,12 @@ TEST_F(Simt, FindsAccessOutsideAnAllocation) {
   DeviceArray<float> array(std::vector<float>(64, 0), stream);
   launch<beyond_the_end_kernel>(stream, "beyond_the_end", Grid{1, 1, 1}, 64, 0, Array{array.data(), 64});
   const Fault fault =
-      expect_fault(Mistake::outside_allocation, "4 bytes at byte 256 of an allocation of 256");
+      expect_fault(stream, Mistake::outside_allocation, "4 bytes at byte 256 of an allocation of 256");
   EXPECT_EQ(fault.kernel, "beyond_the_end");
   EXPECT_EQ(fault.thread.x, 63U);
   float host = 0;
   launch<beyond_the_end_kernel>(stream, "host memory", Grid{1, 1, 1}, 32, 0, Array{&host, 64});
-  expect_fault(Mistake::outside_allocation, "nothing is allocated");
+  expect_fault(stream, Mistake::outside_allocation, "nothing is allocated");
 }
 
 __global__ void unwritten_kernel(const Array op) {
@@ -132,7 +121,7 @@ __global__ void unwritten_kernel(const Array op) {
 TEST_F(Simt, FindsSharedMemoryThatNobodyWrote) {
   DeviceArray<float> array(64);
   launch<unwritten_kernel>(stream, "unwritten", Grid{1, 1, 1}, 64, 0, Array{array.data(), 64});
-  EXPECT_EQ(expect_fault(Mistake::unwritten_shared, "which nobody wrote").thread.x, 5U);
+  EXPECT_EQ(expect_fault(stream, Mistake::unwritten_shared, "which nobody wrote").thread.x, 5U);
 }
 
 __global__ void beyond_shared_kernel(const Array op) {
@@ -143,7 +132,7 @@ __global__ void beyond_shared_kernel(const Array op) {
 TEST_F(Simt, FindsSharedMemoryBeyondWhatWasAskedFor) {
   DeviceArray<float> array(std::vector<float>(1, 0), stream);
   launch<beyond_shared_kernel>(stream, "beyond_shared", Grid{1, 1, 1}, 32, 31 * 4, Array{array.data(), 1});
-  EXPECT_EQ(expect_fault(Mistake::outside_shared, "element 31 of 31").thread.x, 31U);
+  EXPECT_EQ(expect_fault(stream, Mistake::outside_shared, "element 31 of 31").thread.x, 31U);
 }
 
 __global__ void half_at_barrier_kernel(const Array op) {
@@ -164,11 +153,11 @@ TEST_F(Simt, FindsBarriersThatNotAllThreadsReach) {
   DeviceArray<float> array(64);
   const Array op{array.data(), 40};
   launch<half_at_barrier_kernel>(stream, "half_at_barrier", Grid{1, 1, 1}, 64, 0, op);
-  expect_fault(Mistake::divergent_barrier, "thread (40, 0, 0) has ended");
+  expect_fault(stream, Mistake::divergent_barrier, "thread (40, 0, 0) has ended");
   launch<two_barriers_kernel>(stream, "two_barriers", Grid{1, 1, 1}, 64, 0, op);
-  expect_fault(Mistake::divergent_barrier, "waits at a barrier");
+  expect_fault(stream, Mistake::divergent_barrier, "waits at a barrier");
   launch<part_of_a_warp_kernel>(stream, "part_of_a_warp", Grid{1, 1, 1}, 64, 0, op);
-  expect_fault(Mistake::divergent_barrier, "waits for its warp");
+  expect_fault(stream, Mistake::divergent_barrier, "waits for its warp");
 }
 
 __global__ void misaligned_kernel(const Array op) {
@@ -181,7 +170,7 @@ TEST_F(Simt, FindsMisalignedVectors) {
   launch<misaligned_kernel>(stream, "aligned", Grid{1, 1, 1}, 32, 0, Array{array.data(), 4});
   EXPECT_EQ(array.read(stream)[0], 7);
   launch<misaligned_kernel>(stream, "misaligned", Grid{1, 1, 1}, 32, 0, Array{array.data(), 3});
-  expect_fault(Mistake::misaligned_access, "16 bytes at byte 12 of an allocation");
+  expect_fault(stream, Mistake::misaligned_access, "16 bytes at byte 12 of an allocation");
 }
 
 __global__ void race_kernel(const Array op) {
@@ -215,9 +204,9 @@ TEST_F(Simt, FindsRacesInTheirMode) {
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess) << "races are a mode of their own";
   simt::set_checks(simt::Checks::and_races);
   launch<race_kernel>(stream, "race", Grid{1, 1, 1}, 64, 256, op);
-  expect_fault(Mistake::shared_race, "which thread 0 wrote with no barrier between");
+  expect_fault(stream, Mistake::shared_race, "which thread 0 wrote with no barrier between");
   launch<late_write_kernel>(stream, "late_write", Grid{1, 1, 1}, 64, 256, op);
-  expect_fault(Mistake::shared_race, "no barrier between");
+  expect_fault(stream, Mistake::shared_race, "no barrier between");
   launch<warp_ordered_kernel>(stream, "warp_ordered", Grid{1, 1, 1}, 64, 256, op);
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
   EXPECT_EQ(array.read(stream)[63], 32);
@@ -227,13 +216,13 @@ TEST_F(Simt, FindsLaunchesThatNoDeviceTakes) {
   DeviceArray<float> array(64);
   const Array op{array.data(), 0};
   launch<coordinates_kernel>(stream, "odd", Grid{1, 1, 1}, 33, 0, op);
-  expect_fault(Mistake::impossible_launch, "whole warps");
+  expect_fault(stream, Mistake::impossible_launch, "whole warps");
   launch<coordinates_kernel>(stream, "large", Grid{1, 1, 1}, 2048, 0, op);
-  expect_fault(Mistake::impossible_launch, "at most 1024");
+  expect_fault(stream, Mistake::impossible_launch, "at most 1024");
   launch<coordinates_kernel>(stream, "high", Grid{1, 65536, 1}, 32, 0, op);
-  expect_fault(Mistake::impossible_launch, "65535");
+  expect_fault(stream, Mistake::impossible_launch, "65535");
   launch<coordinates_kernel>(stream, "greedy", Grid{1, 1, 1}, 32, 1 << 20, op);
-  expect_fault(Mistake::impossible_launch, "shared memory");
+  expect_fault(stream, Mistake::impossible_launch, "shared memory");
 }
 
 // --- streams, copies, faults ---
@@ -373,7 +362,7 @@ TEST_F(Simt, CopiesOutsideAnAllocationAreFaults) {
   DeviceArray<float> array(4);
   std::vector<float> host(8, 0);
   cudaMemcpyAsync(array.data(), host.data(), 32, cudaMemcpyHostToDevice, stream);
-  expect_fault(Mistake::outside_allocation, "reach outside an allocation");
+  expect_fault(stream, Mistake::outside_allocation, "reach outside an allocation");
 }
 
 TEST_F(Simt, MemoryEnds) {
@@ -421,7 +410,7 @@ TEST_F(Simt, ProductsAreColumnMajorAndChecked) {
       CUBLAS_STATUS_INVALID_VALUE);
   cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 3, 3, &one, a.data(), CUDA_R_32F, 2, b.data(), CUDA_R_32F,
                3, &one, c.data(), CUDA_R_32F, 2, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
-  expect_fault(Mistake::outside_allocation, "operand B");
+  expect_fault(stream, Mistake::outside_allocation, "operand B");
   cublasDestroy(handle);
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/kernel_test.h"
 #include "kernels/cuda/tensor_core.cuh"
+#include "simt/expect_fault.h"
 #include "support/random.h"
 #include "tensor/convert.h"
 
@@ -13,16 +14,9 @@ namespace galago::kernels::emulated {
 namespace {
 
 using ::galago::testing::random_floats;
+using simt::expect_fault;
 
-class TensorCore : public CudaKernelTest {
- protected:
-  void expect_fault(simt::Mistake mistake) {
-    EXPECT_NE(cudaStreamSynchronize(stream), cudaSuccess);
-    const auto fault = simt::take_device_fault();
-    ASSERT_TRUE(fault.has_value());
-    EXPECT_EQ(fault->mistake, mistake) << fault->to_string();
-  }
-};
+class TensorCore : public CudaKernelTest {};
 
 struct Product {
   const std::uint16_t *a, *b;  // [16, 16] and, column after column, [8, 16]
@@ -150,13 +144,13 @@ TEST_F(TensorCore, FindsCopiesThatNobodyWaitedForAndCopiesFromElsewhere) {
   const DeviceArray<std::uint32_t> to(128);
   launch<late_copy_kernel<false>>(stream, "late_copy", Grid{1, 1, 1}, 32, 512,
                                   Words{from.data(), to.data(), 16});
-  expect_fault(simt::Mistake::unwritten_shared);
+  expect_fault(stream, simt::Mistake::unwritten_shared);
   launch<late_copy_kernel<true>>(stream, "late_copy", Grid{1, 1, 1}, 32, 512,
                                  Words{from.data() + 8, to.data(), 16});
-  expect_fault(simt::Mistake::outside_allocation);
+  expect_fault(stream, simt::Mistake::outside_allocation);
   launch<late_copy_kernel<true>>(stream, "late_copy", Grid{1, 1, 1}, 32, 512,
                                  Words{from.data() + 4, to.data(), 8});
-  expect_fault(simt::Mistake::misaligned_access);
+  expect_fault(stream, simt::Mistake::misaligned_access);
 }
 
 }  // namespace

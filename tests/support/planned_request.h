@@ -24,7 +24,7 @@ inline void run_planned_request(runtime::Executor& executor) {
     sequence.append(std::vector<runtime::ContentKey>(static_cast<std::size_t>(n)));
   };
   if (configuration.with_pictures) {
-    const auto black = [](std::int64_t, std::int64_t, std::span<float> pixels) {
+    const auto black = [](std::int64_t, std::span<float> pixels) {
       std::fill(pixels.begin(), pixels.end(), 0.0F);
     };
     executor.encode(configuration.picture.n_tiles, black, {}, configuration.kept_pictures - 1);

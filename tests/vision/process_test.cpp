@@ -5,11 +5,18 @@
 
 #include <cmath>
 
+#include "backend/cpu/kernel_choice.h"
 #include "galago/error.h"
 #include "support/golden.h"
 
 namespace galago::vision {
 namespace {
+
+/// Two threads with the machine's kernels.
+Workers workers() {
+  static ThreadPool pool(2);
+  return {pool, backend::choose_kernels()};
+}
 
 ImageProcessing clip(Fit fit) {
   ImageProcessing processing;
@@ -38,7 +45,7 @@ void expect_golden_pixels(const std::string& folder, Fit fit) {
       std::vector<float> values;
       for (std::int64_t tile = 0; tile < plan.n_tiles(); ++tile) {
         values.resize(values.size() + plan.tile_values());
-        process_tile(image, processing, tile, std::span(values).last(plan.tile_values()));
+        process_tiles(image, processing, tile, std::span(values).last(plan.tile_values()), workers());
       }
       ASSERT_GE(expected.size(), values.size());
       float worst = 0;
@@ -67,7 +74,7 @@ TEST(Process, WhatTheCropLacksIsBlack) {
   processing.tile = {5, 4};
   const Image white = make_image(2, 2, std::vector<std::uint8_t>(12, 255));
   std::vector<float> values(60);
-  process_tile(white, processing, 0, values);
+  process_tiles(white, processing, 0, values, workers());
   // The reference pads by the ceiling of half of what is missing on the left and on the top.
   for (std::size_t i = 0; i < 20; ++i) {
     const std::size_t x = i % 5, y = i / 5;
@@ -83,9 +90,34 @@ TEST(Process, TakesTheLongestThinPicture) {
     processing.shortest_edge = 14;
     processing.tile = {14, 14};
     std::vector<float> values(588, -100.0f);
-    process_tile(wide, processing, 0, values);
+    process_tiles(wide, processing, 0, values, workers());
     for (const float value : values) EXPECT_GT(value, -3.0f);
   }
+}
+
+TEST(Process, GivesTheSameHoweverManyThreadsAndTilesAtOnce) {
+  DecodeOptions options;
+  const Image image = load_image(GALAGO_GOLDENS_DIR "/images/wide.jpg", options);
+  ImageProcessing processing = clip(Fit::stretch);
+  processing.tiling = Tiling::dynamic;
+  processing.tile = {70, 70};  // three bands, the last one short
+  processing.max_grid_tiles = 6;
+  processing.thumbnail = true;
+  const TilePlan plan = plan_tiles({image.width(), image.height()}, processing);
+  ASSERT_GT(plan.n_tiles(), 2);
+  std::vector<float> alone(static_cast<std::size_t>(plan.n_tiles()) * plan.tile_values());
+  ThreadPool one(1);
+  for (std::int64_t tile = 0; tile < plan.n_tiles(); ++tile) {
+    const std::span<float> to = std::span(alone).subspan(static_cast<std::size_t>(tile) * plan.tile_values());
+    process_tiles(image, processing, tile, to.first(plan.tile_values()), {one, backend::choose_kernels()});
+  }
+  for (const int n_threads : {2, 5}) {
+    ThreadPool pool(n_threads);
+    std::vector<float> together(alone.size(), -100.0f);
+    process_tiles(image, processing, 0, together, {pool, backend::choose_kernels()});
+    EXPECT_EQ(together, alone) << n_threads;
+  }
+  EXPECT_THROW(process_tiles(image, processing, 1, alone, workers()), Error);
 }
 
 TEST(Process, RefusesSizesThatCannotBe) {

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "backend/cpu/kernel_choice.h"
+
 namespace galago::vision {
 namespace {
 
@@ -19,6 +21,25 @@ Image noise(std::int64_t width, std::int64_t height) {
     value = static_cast<std::uint8_t>(state >> 24);
   }
   return make_image(width, height, std::move(pixels));
+}
+
+/// The window's pixels, with the kernels of every instruction set that this machine has, which agree.
+std::vector<std::uint8_t> resize(const Canvas& canvas, Size size, Filter filter, const Window& window) {
+  std::vector<std::uint8_t> first;
+  for (const kernels::KernelTable* table : backend::runnable_kernels()) {
+    const Resampling resampling(canvas, size, filter, window, *table);
+    // Bands of a height that is no multiple of what kernels take at once.
+    constexpr std::int64_t most_rows = 7;
+    Resampling::Scratch scratch(resampling, most_rows);
+    std::vector<std::uint8_t> pixels;
+    for (std::int64_t row = 0; row < window.size.height; row += most_rows) {
+      const auto band = resampling.rows(row, std::min(most_rows, window.size.height - row), scratch);
+      pixels.insert(pixels.end(), band.begin(), band.end());
+    }
+    if (first.empty()) first = pixels;
+    EXPECT_EQ(pixels, first) << table->name;
+  }
+  return first;
 }
 
 Filter filter_of(const std::string& name) {

@@ -84,11 +84,11 @@ void print_summary(const Engine& engine, const Counts& counts) {
 /// Feeds the engine with pictures and delivers what comes of them.
 class Captioning {
  public:
-  Captioning(const CaptionArguments& arguments, const std::vector<PictureFile>& pictures, Lookahead lookahead,
+  Captioning(const CaptionArguments& arguments, const std::vector<PictureFile>& pictures,
              CaptionOutput& output, Progress& progress)
       : arguments_(arguments),
         pictures_(pictures),
-        loader_(arguments.decode, lookahead),
+        loader_(arguments.decode),
         output_(output),
         progress_(progress) {}
 
@@ -97,6 +97,7 @@ class Captioning {
   void run(Engine& engine) {
     const auto start = Clock::now();
     begun_.clear();
+    decodes_ahead_ = engine.plan().decodes_ahead;
     engine.generate_all([this] { return next(); },
                         [&](const Outcome& outcome) {
                           const bool go_on = take(outcome);
@@ -142,8 +143,9 @@ class Captioning {
     return std::nullopt;
   }
 
-  /// Has the next picture loaded that is neither done nor known to be none.
+  /// Has the next picture loaded that is neither done nor known to be none, where it was planned for.
   void look_ahead() {
+    if (!decodes_ahead_) return;
     for (std::size_t i = next_; i < pictures_.size(); ++i) {
       const auto& [path, error] = pictures_[i];
       if (error.empty() && !output_.has(path)) return loader_.begin(path);
@@ -210,6 +212,7 @@ class Captioning {
   PictureLoader loader_;
   CaptionOutput& output_;
   Progress& progress_;
+  bool decodes_ahead_ = false;
   std::size_t next_ = 0;
   std::vector<Begun> begun_;  // by the number of their task
   Counts counts_;
@@ -240,26 +243,6 @@ void caption_all(Captioning& captioning, std::optional<Engine>& engine, EngineOp
   captioning.run(*engine);
 }
 
-/// The next picture is in memory beside the present one unless a budget was given: that goes to the model.
-Lookahead lookahead_for(const EngineOptions& options) {
-  const bool several = options.workload->n_requests > 1 && options.picture_bytes > 0;
-  return several && options.memory_limit == 0 ? Lookahead::next_picture : Lookahead::none;
-}
-
-/// The engine with room for the pictures that `lookahead` wants, or for one where the machine lacks it.
-Engine open_engine(EngineOptions& options, Lookahead& lookahead) {
-  if (lookahead == Lookahead::none) return Engine(options);
-  options.picture_bytes *= 2;
-  try {
-    return Engine(options);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::memory) throw;
-  }
-  options.picture_bytes /= 2;
-  lookahead = Lookahead::none;
-  return Engine(options);
-}
-
 int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   check_arguments(arguments);
   const std::vector<PictureFile> pictures = find_pictures(arguments.inputs);
@@ -271,8 +254,8 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
     const auto needs = picture_needs(picture.path, arguments.decode);
     if (needs) options.picture_bytes = std::max(options.picture_bytes, needs->bytes);
   }
-  Lookahead lookahead = lookahead_for(options);
-  std::optional<Engine> engine(open_engine(options, lookahead));
+  if (pictures.size() > 1) options.next_picture_bytes = options.picture_bytes;
+  std::optional<Engine> engine(options);
   tell_notice(engine->plan());
   tell_choice(engine->plan());
   begin_reports(*engine, arguments.reports);
@@ -286,7 +269,7 @@ int run_caption(const CaptionArguments& arguments, const Settings& settings) {
   Counts counts;
   {
     Progress progress(pictures.size(), bar ? ShowProgress::yes : ShowProgress::no);
-    Captioning captioning(arguments, pictures, lookahead, output, progress);
+    Captioning captioning(arguments, pictures, output, progress);
     caption_all(captioning, engine, options, arguments.reports);
     counts = captioning.counts();
   }

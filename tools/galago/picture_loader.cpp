@@ -21,7 +21,6 @@ LoadedPicture PictureLoader::load(const std::string& path) {
 }
 
 void PictureLoader::begin(const std::string& path) {
-  if (lookahead_ == Lookahead::none) return;
   begun_ = {};  // its memory first
   begun_path_ = path;
   begun_ = std::async(std::launch::async, [path, options = options_] { return load_timed(path, options); });

@@ -66,13 +66,11 @@ class CpuBackend final : public Backend {
   /// narrows: its input is mostly an MLP's middle, in which few large numbers take the precision from their
   /// neighbours.
   std::int32_t int8_terms(const kernels::Linear& op) const;
-  /// A row of x to the terms of `op`; `errors`: k floats of scratch where there are several.
-  void round_to_int8(const kernels::Linear& op, std::int64_t row, float* errors) const;
+  void round_to_int8(const kernels::Linear& op);
   bool rounds_to_bf16(const kernels::Linear& op) const;
   void round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const;
-  /// Scratch for m rows of k in int8, to be multiplied with such weights.
-  kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::GroupedRows& weights, std::int64_t m,
-                                   std::int64_t k) const;
+  /// Scratch for x in int8.
+  kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::Linear& op) const;
   void embed_row(const Weight& table, std::int64_t row, float* to) const;
   /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
   std::int64_t column_grain(const kernels::Linear& op) const;

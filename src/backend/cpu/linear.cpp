@@ -30,13 +30,10 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
                                            pool_.n_threads() * kernels::linear_scratch_floats);
   std::array<kernels::Int8Rows, kernels::max_int8_terms> terms{};
   const std::int32_t n_terms = int8_terms(op);
-  float* const errors =
-      exec.arena.array<float>(memory::RegionId::activations, n_terms > 1 ? pool_.n_threads() * op.k : 0);
   if (n_terms > 0) {
     op.int8 = terms.data();
     op.n_int8 = n_terms;
-    for (std::int32_t i = 0; i < n_terms; ++i)
-      terms[static_cast<std::size_t>(i)] = take_int8_rows(exec, grouped, op.m, op.k);
+    for (std::int32_t i = 0; i < n_terms; ++i) terms[static_cast<std::size_t>(i)] = take_int8_rows(exec, op);
     if (products_ != Products::exact) kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
   kernels::Bf16Rows bf16{};
@@ -47,17 +44,7 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
   }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
-    if (op.int8 != nullptr) {
-      const auto round_row = [&](std::int64_t row, int thread) {
-        round_to_int8(op, row, errors + thread * op.k);
-      };
-      // A row takes less time than waking the other threads.
-      if (op.m < pool_.n_threads()) {
-        for (std::int64_t row = 0; row < op.m; ++row) round_row(row, 0);
-      } else {
-        pool_.parallel_for(op.m, round_row);
-      }
-    }
+    if (op.int8 != nullptr) round_to_int8(op);
     if (op.bf16 != nullptr) {
       for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
     }
@@ -88,18 +75,13 @@ std::int32_t CpuBackend::int8_terms(const kernels::Linear& op) const {
   return down_projection ? 2 : 1;
 }
 
-void CpuBackend::round_to_int8(const kernels::Linear& op, std::int64_t row, float* errors) const {
-  kernels_.quantise(op.x, op.x_stride, op.k, op.int8[0], row, 1);
-  const float* left = op.x + row * op.x_stride;
-  for (std::int32_t term = 1; term < op.n_int8; ++term) {
-    const kernels::Int8Rows& before = op.int8[term - 1];
-    const std::int8_t* quants = before.quants + row * before.stride;
-    const float* scales = before.scales + row * (before.stride / 32);
-    for (std::int64_t i = 0; i < op.k; ++i)
-      errors[i] = left[i] - scales[i / 32] * static_cast<float>(quants[i]);
-    kernels_.quantise(errors, 0, op.k, op.int8[term], row, 1);
-    left = errors;
-  }
+void CpuBackend::round_to_int8(const kernels::Linear& op) {
+  const auto round_rows = [&](std::int64_t first, std::int64_t count) {
+    kernels_.quantise(op.x, op.x_stride, op.k, op.int8, op.n_int8, first, count);
+  };
+  // A row takes less time than waking the other threads.
+  if (op.m < pool_.n_threads()) return round_rows(0, op.m);
+  pool_.parallel_for(op.m, [&](std::int64_t row, int) { round_rows(row, 1); });
 }
 
 bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
@@ -115,15 +97,15 @@ void CpuBackend::round_to_bf16(const kernels::Linear& op, std::int64_t first, st
   }
 }
 
-kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::GroupedRows& weights,
-                                             std::int64_t m, std::int64_t k) const {
+kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Linear& op) const {
   kernels::Int8Rows rows{};
-  rows.stride = ceil_div(k, 32) * 32;
-  rows.sum_length = std::min(weights.group, 32);
+  rows.stride = ceil_div(op.k, 32) * 32;
+  rows.sum_length = std::min(op.grouped->group, 32);
+  rows.paired = op.m <= kernels::linear_few_rows && kernels::reads_in_eights(*op.grouped);
   const auto region = memory::RegionId::activations;
-  rows.quants = exec.arena.array<std::int8_t>(region, m * rows.stride);
-  rows.scales = exec.arena.array<float>(region, m * (rows.stride / 32));
-  rows.sums = exec.arena.array<float>(region, m * (rows.stride / rows.sum_length));
+  rows.quants = exec.arena.array<std::int8_t>(region, op.m * rows.stride);
+  rows.scales = exec.arena.array<float>(region, op.m * (rows.stride / 32));
+  rows.sums = exec.arena.array<float>(region, op.m * (rows.stride / rows.sum_length));
   return rows;
 }
 

@@ -63,13 +63,19 @@ void CpuBackend::choose(Execution& exec, const Matrix& logits, std::span<const T
       const TokenChoice& choice = choices[row];
       const kernels::Choice how = kernel_choice(choice);
       const float* const from = logits.row(static_cast<std::int64_t>(row));
-      for (std::size_t i = 0; i < n; ++i) {
+      const auto order = [&](std::size_t i) {
         const bool said = how.penalty != 1 && was_said(choice.said, i);
-        orders[i] = kernels::order_of(said ? kernels::penalised(from[i], how.penalty) : from[i],
-                                      static_cast<std::uint32_t>(i));
+        return kernels::order_of(said ? kernels::penalised(from[i], how.penalty) : from[i],
+                                 static_cast<std::uint32_t>(i));
+      };
+      if (how.scale == 0) {
+        std::uint64_t first = 0;
+        for (std::size_t i = 0; i < n; ++i) first = std::max(first, order(i));
+        tokens[row] = kernels::token_in(first);
+        continue;
       }
-      tokens[row] = how.scale == 0 ? kernels::token_in(*std::max_element(orders, orders + n))
-                                   : draw(how, {orders, n}, {weights, n});
+      for (std::size_t i = 0; i < n; ++i) orders[i] = order(i);
+      tokens[row] = draw(how, {orders, n}, {weights, n});
     }
   });
 }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "runtime/machine.h"
+#include "runtime/plan/machine.h"
 
 namespace galago::runtime {
 namespace {

@@ -4,7 +4,7 @@
 #include "galago/bench.h"
 #include "runtime/bench/samples.h"
 #include "runtime/bench/subject.h"
-#include "runtime/machine.h"
+#include "runtime/plan/machine.h"
 #include "runtime/report/collect.h"
 
 namespace galago {

@@ -9,17 +9,16 @@
 #include "base/fail.h"
 #include "base/topology.h"
 #include "galago/image.h"
-#include "runtime/attention_window.h"
 #include "runtime/backend_choice.h"
 #include "runtime/bench/machine.h"
-#include "runtime/fit.h"
-#include "runtime/machine.h"
-#include "runtime/model_path.h"
+#include "runtime/load/model_path.h"
+#include "runtime/load/shape_model.h"
+#include "runtime/plan/attention_window.h"
+#include "runtime/plan/fit.h"
+#include "runtime/plan/machine.h"
+#include "runtime/plan/room_check.h"
 #include "runtime/report/collect.h"
-#include "runtime/room_check.h"
-#include "runtime/shape_model.h"
 #include "vision/made_up_picture.h"
-#include "vision/process.h"
 
 namespace galago::runtime {
 namespace {
@@ -111,8 +110,7 @@ Subject::Subject(const BenchOptions& options)
 
   if (options_.picture) {
     jpeg_ = vision::made_up_jpeg({options_.picture->width, options_.picture->height});
-  }
-  if (options_.picture) {
+    preprocessor_.emplace(*model_.image, configuration_);
     layout_ = lay_out_picture(model_, {options_.picture->width, options_.picture->height});
     for (const std::int32_t row : layout_.rows) prompt_.push_back(-1 - row);
   }
@@ -188,13 +186,9 @@ void Subject::see_picture() {
     running = &next;
     last = now;
   };
-  const auto fill = [&](std::int64_t first, std::int64_t count, std::span<float> pixels) {
+  const auto fill = [&](std::int64_t first, std::span<float> pixels) {
     enter(resize);
-    const std::size_t n_values = pixels.size() / static_cast<std::size_t>(count);
-    for (std::int64_t tile = 0; tile < count; ++tile) {
-      vision::process_tile(picture, *model_.image, first + tile,
-                           pixels.subspan(static_cast<std::size_t>(tile) * n_values, n_values));
-    }
+    preprocessor_->fill(picture, first, pixels);
   };
   executor_->encode(layout_.n_tiles, fill, [&](std::string_view stage, const Matrix& /*values*/) {
     if (stage == "pixel_values") enter(encode);

@@ -9,9 +9,10 @@
 
 #include "galago/bench.h"
 #include "runtime/executor.h"
-#include "runtime/model_files.h"
-#include "runtime/pictures.h"
-#include "runtime/planner.h"
+#include "runtime/load/model_files.h"
+#include "runtime/plan/pictures.h"
+#include "runtime/plan/planner.h"
+#include "runtime/preprocessor.h"
 #include "runtime/sequence.h"
 
 namespace galago::runtime {
@@ -87,6 +88,7 @@ class Subject {
   BenchMachine machine_;
   std::optional<Executor> executor_;
   std::vector<std::byte> jpeg_;
+  std::optional<Preprocessor> preprocessor_;  // where there is a picture
   PictureLayout layout_;
   std::vector<std::int32_t> prompt_;  // as model::DecoderStep takes it
   std::optional<memory::PagePool> pool_;

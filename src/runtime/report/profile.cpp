@@ -7,7 +7,7 @@
 
 #include "galago/report.h"
 #include "runtime/backend_choice.h"
-#include "runtime/machine.h"
+#include "runtime/plan/machine.h"
 #include "runtime/report/words.h"
 
 namespace galago {
