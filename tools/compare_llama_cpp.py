@@ -2,9 +2,9 @@
 """Runs llama.cpp and galago bench in turns on the same GGUF files, with the same threads, and prints the ratio of every
 stage, end to end, and of peak memory.
 
-Needs a virtual environment with `pip install xllamacpp gguf numpy pillow` (xllamacpp is llama.cpp with Python around it,
-compiled). Each run is a process of its own, with one request that counts (llama.cpp has had a short one before, which brings
-its mapped file into memory): prompt, picture and answer of given lengths, greedy, the end ignored. A line whose ratios vary by more than --max-spread shows no ratio, and the program ends
+Needs a virtual environment with `pip install llama-cpp-python gguf numpy pillow`; the first is compiled as it is installed, with all of the
+machine's instructions unless CMAKE_ARGS says otherwise. Each run is a process of its own, with one request that counts (llama.cpp has had a short
+one before, which brings its mapped file into memory): prompt, picture and answer of given lengths, greedy, the end ignored. A line whose ratios vary by more than --max-spread shows no ratio, and the program ends
 with exit code 1. On a machine that others use, one thread each and --time cpu (processor time) disturb each other least.
 
     compare_llama_cpp.py --model SmolLM2-135M-Instruct.Q4_1.gguf --threads 2
@@ -116,7 +116,7 @@ def compare(arguments, title, files, workload):
     table.add("peak memory, MiB", *([run["memory"] / 2**20 for run in runs] for runs in (galago, llama)))
     prompts = f"{galago[0]['prompt']} tokens of prompt (llama.cpp: {llama[0]['prompt']})"
     about = f"galago {galago[0]['version']} ({galago[0]['device']}, which reads " \
-            f"{statistics.median([run['read'] for run in galago]) / 1e9:.1f} GB/s) and llama.cpp of xllamacpp " \
+            f"{statistics.median([run['read'] for run in galago]) / 1e9:.1f} GB/s) and llama.cpp of llama-cpp-python " \
             f"{llama[0]['version']} ({llama[0]['features']}), {arguments.runs} runs each in turns; {prompts}, " \
             f"{arguments.new} new ones." + (" galago with --compute fp32." if arguments.compute == "fp32" else "")
     return "\n".join([f"## {title}", "", about, "", *table.lines, ""]), not table.disturbed

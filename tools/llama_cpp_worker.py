@@ -1,24 +1,17 @@
 #!/usr/bin/env python3
 """One measured request to llama.cpp for compare_llama_cpp.py: prints a line "RESULT {json}".
 
-The package's server is asked over its own socket with a stream, so that the processor time before and after the first
-token can be told apart. What seeing a picture takes is in llama.cpp's log only."""
+Through llama-cpp-python's bindings of llama.h and mtmd.h, so that every stage has its own clock. The package's source
+distribution compiles llama.cpp for the machine at hand, with all of its instructions."""
 
 import argparse
-import base64
 import ctypes
 import io
 import json
 import os
-import re
 import sys
-import tempfile
 import time
-import urllib.request
 from pathlib import Path
-
-# Minutes, seconds, milliseconds and microseconds since the start; then what happens.
-LOG_LINE = re.compile(r"^(\d+)\.(\d\d)\.(\d{3})\.(\d{3}) \w (.*)$", re.MULTILINE)
 
 
 def peak_bytes():
@@ -39,119 +32,143 @@ def made_up_jpeg(size):
     pixels = np.stack([broad, fine, (broad + fine) / 2], -1).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=90)
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
 
 
-def ask(server, request):
-    """Moments (wall, cpu) of the start, the first token and the end; and the server's account."""
-    post = urllib.request.Request(server.listening_address + "/completion", json.dumps(request).encode(),
-                                  {"Content-Type": "application/json"})
-    moments, last = [(time.monotonic(), time.process_time())], None
-    with urllib.request.urlopen(post) as answer:
-        for line in answer:
-            if not line.startswith(b"data: {"):
-                continue
-            if len(moments) == 1:
-                moments.append((time.monotonic(), time.process_time()))
-            last = json.loads(line[6:])
-    moments.append((time.monotonic(), time.process_time()))
-    return moments, last["timings"]
+class Clock:
+    """Seconds on the wall and of the processor, by stage."""
+
+    def __init__(self):
+        self.wall, self.cpu, self.last = {}, {}, None
+        self.restart()
+
+    def restart(self):
+        self.last = time.monotonic(), time.process_time()
+
+    def stop(self, stage):
+        now = time.monotonic(), time.process_time()
+        for seconds, before, after in zip((self.wall, self.cpu), self.last, now):
+            seconds[stage] = seconds.get(stage, 0) + after - before
+        self.last = now
 
 
-def encodings(log):
-    """Seconds from each encoding's line to the line after which its rows go through the decoder."""
-    found, begin = [], None
-    for minutes, *parts, text in LOG_LINE.findall(log):
-        now = 60 * int(minutes) + sum(int(part) / scale for part, scale in zip(parts, (1, 1e3, 1e6)))
-        if "encoding mtmd batch" in text:
-            begin = now
-        elif begin is not None and "decoding image batch" in text:
-            found.append(now - begin)
-            begin = None
-    return found
+class Decoder:
+    def __init__(self, arguments):
+        import llama_cpp
+
+        self.api = llama_cpp
+        llama_cpp.llama_backend_init()
+        self.model = llama_cpp.llama_model_load_from_file(arguments.model.encode(), llama_cpp.llama_model_default_params())
+        if not self.model:
+            sys.exit(f"llama.cpp does not read {arguments.model}")
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = arguments.prompt + arguments.new + (3072 if arguments.mmproj else 64)
+        # As many rows at once as the prompt has: how Galago prefills is its own affair, too.
+        params.n_batch = params.n_ubatch = self.batch = 1024
+        params.n_threads = params.n_threads_batch = arguments.threads
+        self.context = llama_cpp.llama_init_from_model(self.model, params)
+        self.sampler = llama_cpp.llama_sampler_init_greedy()
+        self.position = 0
+
+    def forget(self):
+        self.api.llama_memory_clear(self.api.llama_get_memory(self.context), True)
+        self.position = 0
+
+    def step(self, tokens):
+        """Appends tokens. Returns the likeliest one that follows."""
+        for first in range(0, len(tokens), self.batch):
+            some = tokens[first:first + self.batch]
+            array = (self.api.llama_token * len(some))(*some)  # which the batch only points to
+            batch = self.api.llama_batch_get_one(array, len(some))
+            if self.api.llama_decode(self.context, batch) != 0:
+                sys.exit("llama.cpp fails to decode")
+        self.position += len(tokens)
+        return self.api.llama_sampler_sample(self.sampler, self.context, -1)
 
 
-def open_server(arguments):
-    import xllamacpp
+class Tower:
+    def __init__(self, decoder, arguments):
+        from llama_cpp import mtmd_cpp
 
-    params = xllamacpp.CommonParams()
-    params.model.path = arguments.model
-    if arguments.mmproj:
-        params.mmproj.path = arguments.mmproj
-    params.n_ctx = arguments.prompt + arguments.new + (3072 if arguments.mmproj else 64)
-    # As many rows at once as the prompt has: how Galago prefills is its own affair, too.
-    params.n_batch = params.n_ubatch = 1024
-    params.n_parallel = 1
-    params.warmup = False
-    params.verbosity = 4  # tells how long pictures took
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
-    return xllamacpp.Server(params), xllamacpp.__version__
+        self.api, self.decoder = mtmd_cpp, decoder
+        params = mtmd_cpp.mtmd_context_params_default()
+        params.use_gpu, params.n_threads = False, arguments.threads
+        self.context = mtmd_cpp.mtmd_init_from_file(arguments.mmproj.encode(), decoder.model, params)
+        if not self.context:
+            sys.exit(f"llama.cpp does not read {arguments.mmproj}")
 
+    def chunks_of(self, picture, text):
+        """The picture decoded and cut in tiles, and the text behind it in tokens."""
+        file = (ctypes.c_uint8 * len(picture)).from_buffer_copy(picture)
+        bitmap = self.api.mtmd_helper_bitmap_init_from_buf(self.context, file, len(picture), False)
+        prompt = self.api.mtmd_default_marker() + text
+        chunks = self.api.mtmd_input_chunks_init()
+        bitmaps = (self.api.mtmd_bitmap_p_ctypes * 1)(bitmap)
+        request = self.api.mtmd_input_text(prompt, len(prompt), True, True)
+        if self.api.mtmd_tokenize(self.context, chunks, ctypes.byref(request), bitmaps, 1) != 0:
+            sys.exit("llama.cpp does not take the picture")
+        self.api.mtmd_bitmap_free(bitmap)
+        return chunks
 
-def system_features():
-    """The instruction sets that llama.cpp was built for and found."""
-    import xllamacpp
-
-    library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
-    library.llama_print_system_info.restype = ctypes.c_char_p
-    return " ".join(re.findall(r"(\w+) = 1", library.llama_print_system_info().decode()))
-
-
-def request_for(arguments, server):
-    request = {"n_predict": arguments.new, "temperature": 0, "cache_prompt": False, "ignore_eos": True, "stream": True}
-    if arguments.mmproj:
-        with urllib.request.urlopen(server.listening_address + "/props") as answer:
-            marker = json.load(answer)["media_marker"]
-        # Every letter is a word of the made-up vocabulary.
-        text = ("abcdefghijklmnopqrstuvwxyz" * (arguments.prompt // 26 + 1))[:arguments.prompt]
-        return request | {"prompt": {"prompt_string": marker + text,
-                                     "multimodal_data": [made_up_jpeg(arguments.picture)]}}
-    return request | {"prompt": [3 + i * 7919 % arguments.vocabulary for i in range(arguments.prompt)]}
-
-
-class Log:
-    """What the process writes to its standard error, which llama.cpp's threads do past Python."""
-
-    def __enter__(self):
-        self.file = tempfile.TemporaryFile()
-        self.kept = os.dup(2)
-        os.dup2(self.file.fileno(), 2)
-        return self
-
-    def mark(self):
-        return self.file.seek(0, os.SEEK_END)
-
-    def since(self, mark):
-        self.file.seek(mark)
-        return self.file.read().decode(errors="replace")
-
-    def __exit__(self, kind, *_):
-        os.dup2(self.kept, 2)
-        if kind is not None:
-            sys.stderr.write(self.since(0)[-4000:])
+    def see(self, picture, text, clock):
+        """Appends the picture and the text. Returns the token that follows, and how many chunks of tiles there were."""
+        clock.restart()
+        chunks = self.chunks_of(picture, text)
+        clock.stop("encode")
+        position, tiles = ctypes.c_int(0), 0
+        for index in range(self.api.mtmd_input_chunks_size(chunks)):
+            chunk = self.api.mtmd_input_chunks_get(chunks, index)
+            if self.api.mtmd_input_chunk_get_type(chunk) == self.api.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                failed = self.api.mtmd_helper_eval_chunk_single(
+                    self.context, self.decoder.context, chunk, position, 0, self.decoder.batch, True, ctypes.byref(position))
+            else:
+                tiles += 1
+                failed = self.api.mtmd_encode_chunk(self.context, chunk)
+                clock.stop("encode")
+                failed = failed or self.api.mtmd_helper_decode_image_chunk(
+                    self.context, self.decoder.context, chunk, self.api.mtmd_get_output_embd(self.context), position, 0,
+                    self.decoder.batch, ctypes.byref(position), self.api.mtmd_helper_post_decode_callback(), None)
+            if failed:
+                sys.exit("llama.cpp fails to see the picture")
+            clock.stop("prefill")
+        self.decoder.position = position.value
+        token = self.decoder.api.llama_sampler_sample(self.decoder.sampler, self.decoder.context, -1)
+        clock.stop("prefill")
+        return token, tiles
 
 
 def measure(arguments):
     before = peak_bytes()
-    with Log() as log:
-        server, version = open_server(arguments)
-        request = request_for(arguments, server)
-        # Touches every weight of the decoder; the tower's were read into memory of its own.
-        ask(server, request | {"prompt": [3, 4, 5, 6], "n_predict": 2})
-        mark = log.mark()
-        (start, first, end), timings = ask(server, request)
-        encoded = encodings(log.since(mark))
-    if arguments.mmproj and not encoded:
-        sys.exit("llama.cpp's log does not tell how long the picture took:\n" + log.since(mark))
-    result = {"memory": peak_bytes() - before, "version": version, "prompt": timings["prompt_n"],
-              "features": system_features(), "encodings": len(encoded)}
-    for index, clock in enumerate(("wall", "cpu")):
-        prompt = first[index] - start[index]
-        # The log has time on the wall only; its share of the prompt's is taken for the processor's, too.
-        encode = sum(encoded) * prompt / (first[0] - start[0])
-        result[clock] = {"encode": encode, "prefill": prompt - encode, "decode": end[index] - first[index],
-                         "whole": end[index] - start[index]}
+    decoder = Decoder(arguments)
+    tower = Tower(decoder, arguments) if arguments.mmproj else None
+    # Touches every weight of the decoder; the tower's were read into memory of its own, and it warms up by itself.
+    decoder.step([decoder.step([3, 4, 5, 6])])
+    decoder.forget()
+    clock, tiles = Clock(), 0
+    if tower:
+        # Every letter is a word of the made-up vocabulary.
+        text = (b"abcdefghijklmnopqrstuvwxyz" * (arguments.prompt // 26 + 1))[:arguments.prompt]
+        token, tiles = tower.see(made_up_jpeg(arguments.picture), text, clock)
+    else:
+        clock.stop("encode")
+        clock.wall["encode"] = clock.cpu["encode"] = 0
+        token = decoder.step([3 + i * 7919 % arguments.vocabulary for i in range(arguments.prompt)])
+        clock.stop("prefill")
+    prompt = decoder.position
+    for _ in range(arguments.new - 1):
+        token = decoder.step([token])
+    clock.stop("decode")
+    result = {"memory": peak_bytes() - before, "version": sys.modules["llama_cpp"].__version__, "prompt": prompt,
+              "features": features(decoder.api), "encodings": tiles}
+    for name, seconds in (("wall", clock.wall), ("cpu", clock.cpu)):
+        result[name] = {**seconds, "whole": sum(seconds.values())}
     print("RESULT " + json.dumps(result), flush=True)
+
+
+def features(api):
+    """The instruction sets that llama.cpp was built for and found."""
+    told = api.llama_print_system_info().decode().partition("CPU :")[2]
+    return " ".join(part.split("=")[0].strip() for part in told.split("|") if part.strip().endswith("= 1"))
 
 
 def main():
@@ -164,7 +181,7 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--vocabulary", type=int, default=30000, help="words at least")
     measure(parser.parse_args())
-    os._exit(0)  # the server's threads have nothing left to do
+    os._exit(0)  # what the process holds goes with it
 
 
 if __name__ == "__main__":
