@@ -33,9 +33,10 @@ struct BenchMachine {
   double read_bytes_per_second = 0;
   double flops_per_second = 0;       ///< FP32
   double int8_flops_per_second = 0;  ///< with activations rounded to int8; 0: not done here
+  double bf16_flops_per_second = 0;  ///< with activations rounded to BF16; 0: not done here
 
   MachineCeilings ceilings() const {
-    return {flops_per_second, read_bytes_per_second, int8_flops_per_second};
+    return {flops_per_second, read_bytes_per_second, int8_flops_per_second, bf16_flops_per_second};
   }
 };
 

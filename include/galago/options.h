@@ -20,9 +20,10 @@ enum class Precision { automatic, fp32, fp16, bf16, int8, int4 };
 enum class KvPrecision { automatic, fp32, fp16, int8, int4 };
 
 /// What products compute in on a CPU. `automatic`: activations are rounded where that is several times
-/// faster, to int8 in groups of 32 beside weights of 4 bits (8 where the machine has VNNI), to BF16 beside
-/// weights of 16 bits where it has AVX-512 BF16 (docs/benchmarks/quantisation.md has what that costs).
-/// `fp32`: weights are widened, exact to rounding, and slower.
+/// faster, to int8 in groups of 32 beside weights of 4 bits (8 where the machine has VNNI). Where it has
+/// AVX-512 BF16, products of many rows and attention round their operands to BF16
+/// (docs/benchmarks/quantisation.md has what that costs). `fp32`: weights are widened, exact to rounding, and
+/// slower.
 enum class Compute { automatic, fp32 };
 
 /// Whether the vision tower stays in memory. `staged`: it is loaded to encode a request's pictures, and its

@@ -36,6 +36,8 @@ struct MachineCeilings {
   double bytes_per_second = 0;
   /// Products of activations rounded to int8 with weights of 4 bits; 0: none are made.
   double int8_flops_per_second = 0;
+  /// Products with activations rounded to BF16; 0: none are made.
+  double bf16_flops_per_second = 0;
 };
 
 /// What one device has of a model.

@@ -1,11 +1,21 @@
 // Where the keys and values of a position lie, and which positions a query sees.
 #pragma once
 
+#include "kernels/cpu/element_types.h"
 #include "kernels/cpu/simd.h"
+
+#if !defined(GALAGO_BASE_ISA)
+#define GALAGO_BASE_ISA GALAGO_ISA
+#endif
+
+namespace galago::kernels::GALAGO_BASE_ISA {
+void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
+void attention(const Attention& op, float* scratch);
+}  // namespace galago::kernels::GALAGO_BASE_ISA
 
 namespace galago::kernels::GALAGO_ISA {
 
-void decode(const GroupedRows& format, const void* row, float* to, std::int64_t n);
+using GALAGO_BASE_ISA::decode;
 
 /// The block that begins at `position`, of at most `left` positions.
 GALAGO_INLINE KeyValues block_at(const Attention& op, std::int64_t position, std::int64_t left) {
@@ -18,6 +28,39 @@ GALAGO_INLINE KeyValues block_at(const Attention& op, std::int64_t position, std
   block.values = static_cast<const char*>(block.values) + offset;
   block.count = left < block.count ? left : block.count;
   return block;
+}
+
+/// Calls take(Type, key, value, t) for the positions [position, position + count) as t = 0, 1, ...; they may
+/// lie in several pages. Grouped ones come decoded.
+template <class Take>
+void for_positions(const Attention& op, std::int64_t position, std::int64_t count, Take&& take) {
+  const auto visit = [&take](auto type, const KeyValues& run, std::int64_t within, std::int64_t t) {
+    using Storage = typename decltype(type)::Storage;
+    const auto* keys = static_cast<const Storage*>(run.keys);
+    const auto* values = static_cast<const Storage*>(run.values);
+    for (std::int64_t i = within; i < run.count; ++i, ++t) {
+      take(type, keys + i * run.stride, values + i * run.stride, t);
+    }
+  };
+  for (std::int64_t t = 0; t < count;) {
+    const std::int64_t within = (position + t) % op.blocks.count;
+    const KeyValues run = block_at(op, position + t - within, within + count - t);
+    if (run.grouped != nullptr) {
+      float key[max_head_size];
+      float value[max_head_size];
+      for (std::int64_t i = within; i < run.count; ++i) {
+        const std::int64_t at = i * run.grouped->row_bytes;
+        decode(*run.grouped, static_cast<const char*>(run.keys) + at, key, op.head_size);
+        decode(*run.grouped, static_cast<const char*>(run.values) + at, value, op.head_size);
+        take(F32{}, &key[0], &value[0], t + i - within);
+      }
+    } else if (run.element == Element::f32) {
+      visit(F32{}, run, within, t);
+    } else {
+      visit(F16{}, run, within, t);
+    }
+    t += run.count - within;
+  }
 }
 
 /// Query number `index` of the rows asked for: rows first, heads of the group within them.

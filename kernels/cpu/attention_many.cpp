@@ -79,43 +79,11 @@ void pack_position(const typename Type::Storage* key, const typename Type::Stora
   for (; d < padded(head_size); ++d) values[d / panel * block_keys * panel + d % panel] = 0;
 }
 
-/// Lays out the positions [within, run.count) of a run as number t, t + 1, ... of the block.
-template <class Type>
-void pack_run(const KeyValues& run, std::int64_t within, std::int64_t t, std::int64_t head_size,
-              const Work& work) {
-  const auto* keys = static_cast<const typename Type::Storage*>(run.keys);
-  const auto* values = static_cast<const typename Type::Storage*>(run.values);
-  for (std::int64_t i = within; i < run.count; ++i, ++t) {
-    pack_position<Type>(keys + i * run.stride, values + i * run.stride, t, head_size, work);
-  }
-}
-
-void pack_grouped_run(const KeyValues& run, std::int64_t within, std::int64_t t, std::int64_t head_size,
-                      const Work& work) {
-  float key[max_head_size];
-  float value[max_head_size];
-  for (std::int64_t i = within; i < run.count; ++i, ++t) {
-    const std::int64_t at = i * run.grouped->row_bytes;
-    decode(*run.grouped, static_cast<const char*>(run.keys) + at, key, head_size);
-    decode(*run.grouped, static_cast<const char*>(run.values) + at, value, head_size);
-    pack_position<F32>(key, value, t, head_size, work);
-  }
-}
-
-/// Lays out positions [position, position + count), which may lie in several pages.
+/// Lays out positions [position, position + count).
 void pack_block(const Attention& op, std::int64_t position, std::int64_t count, const Work& work) {
-  for (std::int64_t t = 0; t < count;) {
-    const std::int64_t within = (position + t) % op.blocks.count;
-    const KeyValues run = block_at(op, position + t - within, within + count - t);
-    if (run.grouped != nullptr) {
-      pack_grouped_run(run, within, t, op.head_size, work);
-    } else if (run.element == Element::f32) {
-      pack_run<F32>(run, within, t, op.head_size, work);
-    } else {
-      pack_run<F16>(run, within, t, op.head_size, work);
-    }
-    t += run.count - within;
-  }
+  for_positions(op, position, count, [&](auto type, const auto* key, const auto* value, std::int64_t t) {
+    pack_position<decltype(type)>(key, value, t, op.head_size, work);
+  });
   // What no position fills is multiplied too, and left out afterwards.
   for (std::int64_t t = count; t < padded(count); ++t) {
     float* keys = work.keys + t / panel * op.head_size * panel + t % panel;

@@ -40,13 +40,10 @@ void multiply_rows(const Int8Rows& x, std::int64_t row, std::int64_t n_rows, std
     for (std::int64_t at = 0; at < n_chunks * parts; ++at) {
       load_factors(packed.quants + (at / parts * 8 + at % parts * quads) * panel_bytes,
                    from + at * (chunk / parts), x.stride, both);
-      _tile_zero(0);
-      _tile_zero(1);
+      clear_sums(both);
       _tile_dpbsud(0, 4, 6);
       _tile_dpbsud(1, 4, 7);
       if (both) {
-        _tile_zero(2);
-        _tile_zero(3);
         _tile_dpbsud(2, 5, 6);
         _tile_dpbsud(3, 5, 7);
       }

@@ -38,11 +38,13 @@ struct Int8Rows {
   bool paired = false;
 };
 
-/// Rows of activations in BF16.
+/// Rows of activations in BF16, in panels of bf16_panel: pairs of neighbours in a row lie beside those of the
+/// panel's other rows. What fills the last pair and the last panel is 0.
 struct Bf16Rows {
-  std::uint16_t* values;  // [m, stride]
-  std::int64_t stride;    // k rounded up to whole pairs; the filling is 0
+  std::uint32_t* pairs;  // [m / bf16_panel rounded up, n_pairs, bf16_panel]
+  std::int64_t n_pairs;  // of a row: k / 2, rounded up to whole eights
 };
+inline constexpr std::int64_t bf16_panel = 32;
 
 /// Terms of x in int8 at most: each rounds what those before it have left, so that three hold x to 2^-23 of
 /// the largest of its chunk.
@@ -78,13 +80,19 @@ struct Linear {
   /// x in int8 to multiply with instead, as the sum of n_int8 terms; only where multiplies_int8.
   const Int8Rows* int8 = nullptr;
   std::int32_t n_int8 = 1;  // up to max_int8_terms
-  /// x in BF16 to multiply FP16 and BF16 weights with instead where x has more than linear_few_rows; only
+  /// x in BF16 to multiply all but FP32 weights with instead where x has more than linear_few_rows; only
   /// where the table multiplies_bf16.
   const Bf16Rows* bf16 = nullptr;
 };
 
-/// Floats of scratch that one thread needs for Linear, whatever its shape.
-inline constexpr std::int64_t linear_scratch_floats = 3 * 512 * 32 + 512 * 32;
+/// Floats of scratch that one thread needs for Linear, whatever its shape: with x in FP32 or int8, and in
+/// BF16.
+inline constexpr std::int64_t panel_scratch_floats = 3 * 512 * 32;
+inline constexpr std::int64_t bf16_rows_at_once = 512;
+inline constexpr std::int64_t bf16_scratch_floats = 256 * (144 + bf16_rows_at_once + 32);
+constexpr std::int64_t linear_scratch_floats(bool bf16) {
+  return bf16 ? bf16_scratch_floats : panel_scratch_floats;
+}
 /// Up to how many rows of x weights are read row after row, and not packed.
 inline constexpr std::int64_t linear_few_rows = 3;
 /// Columns of y that one piece of work should be a multiple of, so that no panel is packed twice.
@@ -135,18 +143,25 @@ struct Attention {
   std::int64_t page_stride;   // bytes from page to page
   std::int64_t window = 0;    // 0: all positions are seen
   std::int64_t sinks = 0;     // seen beside the window (arXiv:2309.17453)
+  /// Multiplies in BF16 where there are more than few_queries; only where the table multiplies_bf16.
+  bool bf16 = false;
 };
 
 /// Queries (rows times group) of one call at most, so that they stay in the second-level cache; and up to how
 /// many read keys and values where they lie.
-inline constexpr std::int64_t max_queries = 96;
+constexpr std::int64_t max_queries(bool bf16) {
+  return bf16 ? 192 : 96;
+}
 inline constexpr std::int64_t few_queries = 8;
-/// Floats of scratch that one thread needs for calls of up to `n_queries` queries.
-constexpr std::int64_t attention_scratch_floats(std::int64_t n_queries, std::int64_t head_size,
-                                                bool grouped) {
+/// Floats of scratch that one thread needs for calls of up to `n_queries` queries; whole cache lines.
+constexpr std::int64_t attention_scratch_floats(std::int64_t n_queries, std::int64_t head_size, bool grouped,
+                                                bool bf16) {
   if (n_queries <= few_queries) return grouped ? 2 * max_block_keys * head_size : 0;
   const std::int64_t wide = (head_size + 31) / 32 * 32;  // the widest panel there is
-  return max_block_keys * (head_size + wide) + n_queries * (head_size + wide + max_block_keys + 32 + 2);
+  const std::int64_t floats =
+      bf16 ? 3 * max_block_keys * wide / 2 + n_queries * (wide * 3 / 2 + max_block_keys * 3 / 2 + 16 + 1)
+           : max_block_keys * (head_size + wide) + n_queries * (head_size + wide + max_block_keys + 32 + 2);
+  return (floats + 15) / 16 * 16;
 }
 
 /// Behind the point of a resampling's weights; 8 of 32 bits are the pixel's, 2 for filters that overshoot.
@@ -171,10 +186,17 @@ struct KernelTable {
   /// Products of int8 activations gain time with weights of 8 bits too, however many rows x has.
   bool gains_from_int8;
   bool multiplies_bf16;
+  /// Grouped weights are multiplied with activations in BF16 faster than with those in int8, whose sums have
+  /// to be scaled group by group.
+  bool bf16_beats_int8;
   void (*linear)(const Linear&, std::int64_t first_column, std::int64_t n_columns, float* scratch);
   /// Rows [first_row, first_row + n_rows) of x [m, k] to the sum of n_terms terms in int8.
   void (*quantise)(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows* terms,
                    std::int32_t n_terms, std::int64_t first_row, std::int64_t n_rows);
+  /// Panels [first_panel, first_panel + n_panels) of x [m, k] to BF16; null where the table does not multiply
+  /// it.
+  void (*round_to_bf16)(const float* x, std::int64_t x_stride, std::int64_t m, std::int64_t k,
+                        const Bf16Rows& to, std::int64_t first_panel, std::int64_t n_panels);
   void (*layer_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
   void (*rms_norm)(const Norm&, std::int64_t first_row, std::int64_t n_rows);
   /// `scratch` holds attention_scratch_floats(n_rows * group, head_size, is grouped).

@@ -3,15 +3,15 @@
 // A few rows: dot products along the weights' rows, which are read once, at the memory's speed. More rows:
 // panels of weight rows are widened and transposed into scratch, and micro_rows x panel results are kept in
 // registers.
+#include "kernels/cpu/finish_row.h"
 #include "kernels/cpu/panel.h"
-#include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/weight_rows.h"
 
 namespace galago::kernels::GALAGO_ISA {
 namespace {
 
 constexpr std::int64_t row_block = 512;  // of m: sums of a panel stay in the second-level cache
-static_assert(depth_block * panel + 2 * row_block * panel <= linear_scratch_floats);
+static_assert(depth_block * panel + 2 * row_block * panel <= panel_scratch_floats);
 
 /// Rows of x that are multiplied with all panels before the next: those in int8 that stay in the second-level
 /// cache, since a panel of such weights is packed in the time of few rows. Others are packed in the time of
@@ -33,24 +33,6 @@ void sum_panel(const Linear& op, const WeightRows& rows, const void* weights, Pa
     part.depth = op.k - part.first < depth_block ? op.k - part.first : depth_block;
     rows.multiply(op, weights, part, packed, sums);
   }
-}
-
-/// Finishes one row of a panel's sums: bias, activation, gate, residual. `up` is null unless gated.
-void finish_row(const Linear& op, std::int64_t row, std::int64_t column, std::int64_t n_columns, float* sums,
-                const float* up) {
-  for (std::int64_t j = 0; j < n_columns && op.bias != nullptr; ++j) sums[j] += op.bias[column + j];
-  if (op.activation != Activation::none) {
-    store(sums, activate(load(sums), op.activation));
-    store(sums + width, activate(load(sums + width), op.activation));
-  }
-  for (std::int64_t j = 0; j < n_columns && up != nullptr; ++j) sums[j] *= up[j];
-  float* y = op.y + row * op.y_stride + column;
-  if (op.residual == nullptr) {
-    for (std::int64_t j = 0; j < n_columns; ++j) y[j] = sums[j];
-    return;
-  }
-  const float* residual = op.residual + row * op.residual_stride + column;
-  for (std::int64_t j = 0; j < n_columns; ++j) y[j] = sums[j] + residual[j];
 }
 
 void many_rows(const Linear& op, const WeightRows& rows, std::int64_t first_column, std::int64_t end_column,
@@ -76,11 +58,13 @@ void many_rows(const Linear& op, const WeightRows& rows, std::int64_t first_colu
 }
 
 void some_rows(const Linear& op, const WeightRows& rows, std::int64_t first_column, std::int64_t end_column) {
-  for (std::int64_t column = first_column; column < end_column; column += panel) {
-    const std::int64_t n_columns = end_column - column < panel ? end_column - column : panel;
+  // Long runs through one matrix before those through the other: memory is read ahead within a run.
+  constexpr std::int64_t run = 256;
+  for (std::int64_t column = first_column; column < end_column; column += run) {
+    const std::int64_t n_columns = end_column - column < run ? end_column - column : run;
     for (std::int64_t row = 0; row < op.m; ++row) {
-      float sums[panel] = {};
-      float up[panel] = {};
+      float sums[run] = {};
+      float up[run] = {};
       rows.dot(op, op.w, row, column, n_columns, sums);
       if (op.up != nullptr) rows.dot(op, op.up, row, column, n_columns, up);
       finish_row(op, row, column, n_columns, sums, op.up != nullptr ? up : nullptr);
@@ -89,12 +73,7 @@ void some_rows(const Linear& op, const WeightRows& rows, std::int64_t first_colu
 }
 
 WeightRows rows_for(const Linear& op) {
-  if (op.grouped == nullptr) {
-#if defined(GALAGO_BF16)
-    if (op.bf16 != nullptr) return bf16_rows(op.element);
-#endif
-    return plain_rows(op.element);
-  }
+  if (op.grouped == nullptr) return plain_rows(op.element);
   return op.int8 != nullptr ? int8_rows(*op.grouped) : grouped_rows(*op.grouped);
 }
 
@@ -106,6 +85,9 @@ void multiply_panel(const Linear& op, const PanelPart& part, const float* packed
 }
 
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch) {
+#if defined(GALAGO_BF16)
+  if (op.bf16 != nullptr) return linear_bf16(op, first_column, first_column + n_columns, scratch);
+#endif
   const WeightRows rows = rows_for(op);
   if (op.m <= linear_few_rows) {
     some_rows(op, rows, first_column, first_column + n_columns);

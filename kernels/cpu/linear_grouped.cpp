@@ -1,77 +1,18 @@
 // Rows of grouped weights, dequantised on the fly. Activations and sums are FP32.
-#include "kernels/cpu/group_numbers.h"
-#include "kernels/cpu/weight_rows.h"
+#include "kernels/cpu/grouped_reader.h"
 
 namespace galago::kernels::GALAGO_ISA {
 namespace {
 
-constexpr std::int64_t chunk = 32;
-constexpr int chunk_vectors = chunk / width;
-static_assert(depth_block % chunk == 0);
-
-/// Scale, and what is added, of one group.
-struct Group {
-  float scale;
-  int zero;
-  float minimum;
-};
-
-template <GroupOffset offset>
-Group group_at(const GroupedRows& format, const std::uint8_t* row, std::int64_t index) {
-  Group group{number_at(row + format.scales_at, format.scale, index), 0, 0};
-  if constexpr (offset == GroupOffset::minimum) {
-    group.minimum = number_at(row + format.offsets_at, format.scale, index);
-  } else if constexpr (offset == GroupOffset::zero_point) {
-    const int stored = row[format.offsets_at + index];
-    group.zero = (stored ^ 0x80) - 0x80;  // it is a signed byte
-  }
-  return group;
-}
-
-/// Quants of 4 bits. `read` gives a chunk of q - zero; without offset 8 is the zero.
-struct Nibbles {
-  static constexpr std::int64_t chunk_bytes = 16;
-  template <GroupOffset offset>
-  static void read(const GroupedRows& /*format*/, const std::uint8_t* p, int zero, Vec* to) {
-    load_nibbles(p, offset == GroupOffset::none ? 8 : zero, to);
-  }
-};
-
-/// Indices of 4 bits into a table.
-struct TableNibbles {
-  static constexpr std::int64_t chunk_bytes = 16;
-  template <GroupOffset offset>
-  static void read(const GroupedRows& format, const std::uint8_t* p, int /*zero*/, Vec* to) {
-    look_up_nibbles(p, format.codebook, to);
-  }
-};
-
-struct SignedBytes {
-  static constexpr std::int64_t chunk_bytes = 32;
-  template <GroupOffset offset>
-  static void read(const GroupedRows& /*format*/, const std::uint8_t* p, int zero, Vec* to) {
-    load_bytes(p, to);
-    if constexpr (offset == GroupOffset::zero_point) {
-      for (int i = 0; i < chunk_vectors; ++i) to[i] = sub(to[i], set1(static_cast<float>(zero)));
-    }
-  }
-};
-
-/// Weight rows in one format; `parts` is how many groups share a chunk: 2 where groups are of 16, else 1.
+/// Products with weight rows in one format.
 template <class Quants, GroupOffset offset, int parts>
-struct RowsOf {
-  const GroupedRows& format;
-  std::int64_t k;
-  int shift;  // a chunk's group is chunk >> shift
-
-  static constexpr int part_vectors = chunk_vectors / parts;
-
-  RowsOf(const GroupedRows& grouped, std::int64_t columns)
-      : format(grouped),
-        k(columns),
-        shift(grouped.group == 128  ? 2
-              : grouped.group == 64 ? 1
-                                    : 0) {}
+struct RowsOf : GroupedReader<Quants, offset, parts> {
+  using Reader = GroupedReader<Quants, offset, parts>;
+  using Reader::format;
+  using Reader::k;
+  using Reader::part_vectors;
+  using Reader::Reader;
+  using Reader::shift;
 
   const std::uint8_t* at(const void* weights, std::int64_t row) const {
     return static_cast<const std::uint8_t*>(weights) + row * format.row_bytes;
@@ -79,19 +20,9 @@ struct RowsOf {
 
   /// to [32] = a chunk of a row, dequantised.
   void decode_chunk(const std::uint8_t* row, std::int64_t index, float* to) const {
-    for (int part = 0; part < parts; ++part) {
-      const std::int64_t at = parts == 2 ? 2 * index + part : index >> shift;
-      // The last chunk may end before its second group begins.
-      if (parts == 2 && at * format.group >= k) break;
-      const Group group = group_at<offset>(format, row, at);
-      Vec values[chunk_vectors];
-      Quants::template read<offset>(format, row + index * Quants::chunk_bytes, group.zero, values);
-      for (int i = part * part_vectors; i < (part + 1) * part_vectors; ++i) {
-        Vec value = mul(set1(group.scale), values[i]);
-        if constexpr (offset == GroupOffset::minimum) value = add(value, set1(group.minimum));
-        store(to + i * width, value);
-      }
-    }
+    Vec values[chunk_vectors];
+    Reader::read_chunk(row, index, values);
+    for (int i = 0; i < chunk_vectors; ++i) store(to + i * width, values[i]);
   }
 
   void pack(const void* weights, std::int64_t row, std::int64_t n_rows, std::int64_t first,
@@ -193,28 +124,10 @@ RowFunctions functions_of() {
       }};
 }
 
-template <class Quants, GroupOffset offset>
-RowFunctions with_parts(const GroupedRows& format) {
-  return format.group == 16 ? functions_of<RowsOf<Quants, offset, 2>>()
-                            : functions_of<RowsOf<Quants, offset, 1>>();
-}
-
-template <class Quants>
-RowFunctions with_offset(const GroupedRows& format) {
-  switch (format.offset) {
-    case GroupOffset::none:
-      return with_parts<Quants, GroupOffset::none>(format);
-    case GroupOffset::minimum:
-      return with_parts<Quants, GroupOffset::minimum>(format);
-    case GroupOffset::zero_point:
-      break;
-  }
-  return with_parts<Quants, GroupOffset::zero_point>(format);
-}
-
 RowFunctions functions_for(const GroupedRows& format) {
-  if (format.codebook != nullptr) return with_parts<TableNibbles, GroupOffset::none>(format);
-  return format.bits == 4 ? with_offset<Nibbles>(format) : with_offset<SignedBytes>(format);
+  return with_format(format, []<class Quants, GroupOffset offset, int parts>() {
+    return functions_of<RowsOf<Quants, offset, parts>>();
+  });
 }
 
 }  // namespace

@@ -46,32 +46,28 @@ GALAGO_INLINE Dot eight_offsets(const GroupedRows& format, const std::uint8_t* w
   return mul(scales, splat(-middle(4)));
 }
 
-/// x times parts [first, end) of n weight rows, added to results [n].
+/// x times parts [first, end) of n weight rows, `stride` bytes from one to the next, added to results [n].
 template <int bits, int parts, int n>
-void add_parts(const Linear& op, const std::uint8_t* rows, const Int8Row& x, std::int64_t first,
-               std::int64_t end, float* results) {
+void add_parts(const Linear& op, const std::uint8_t* rows, std::int64_t stride, const Int8Row& x,
+               std::int64_t first, std::int64_t end, float* results) {
   using Chunk = typename ChunkOf<bits>::Type;
   const GroupValues<bits, parts> values(*op.grouped);
-  const std::int64_t row_bytes = op.grouped->row_bytes;
-  // The rows after these n lie behind them: as much of them is fetched at each chunk as is read.
-  const std::uint8_t* next = rows + n * row_bytes;
-  const std::int64_t step = n * row_bytes * parts / end;
   Dot sums[n];
   for (int j = 0; j < n; ++j) sums[j] = zero_dot();
   for (; first < end; first += block_chunks * parts) {
     const std::int64_t count = end - first < block_chunks * parts ? end - first : block_chunks * parts;
     float scales[n][block_chunks * parts + 1];
     for (int j = 0; j < n; ++j) {
-      results[j] += values.prepare(rows + j * row_bytes, first, count, x.scales + first / parts,
-                                   x.sums + first, scales[j]);
+      results[j] += values.prepare(rows + j * stride, first, count, x.scales + first / parts, x.sums + first,
+                                   scales[j]);
       scales[j][count] = 0;  // of the half chunk that is missing
     }
     for (std::int64_t i = 0; i < count; i += parts) {
       const std::int64_t at = (first + i) / parts;
-      prefetch<n*(Chunk::bytes + 4)>(next + at * step);
       for (int j = 0; j < n; ++j) {
-        const auto products =
-            Chunk::products(rows + j * row_bytes + at * Chunk::bytes, x.quants + at * chunk);
+        const std::uint8_t* from = rows + j * stride + at * Chunk::bytes;
+        fetch_behind<Chunk::bytes + 4>(from);
+        const auto products = Chunk::products(from, x.quants + at * chunk);
         sums[j] = parts == 2 ? add_scaled(products, scales[j][i], scales[j][i + parts - 1], sums[j])
                              : add_scaled(products, scales[j][i], sums[j]);
       }
@@ -80,23 +76,31 @@ void add_parts(const Linear& op, const std::uint8_t* rows, const Int8Row& x, std
   for (int j = 0; j < n; ++j) results[j] += sum(sums[j]);
 }
 
-/// results [n] += x times n weight rows
-template <int bits, int parts, int n>
-void add_rows(const Linear& op, const std::uint8_t* rows, std::int64_t row, float* results) {
-  for (std::int32_t term = 0; term < op.n_int8; ++term) {
-    add_parts<bits, parts, n>(op, rows, Int8Row(op.int8[term], row), 0, parts_of<parts>(op.k), results);
-  }
-}
-
+/// sums [n_columns] = row `row` of x times weight rows, n at once from n places: processors read further
+/// ahead where there are two streams, and lose count where there are many.
 template <int bits, int parts>
 void dot(const Linear& op, const void* weights, std::int64_t row, std::int64_t column, std::int64_t n_columns,
          float* sums) {
   const std::int64_t row_bytes = op.grouped->row_bytes;
   const auto* w = static_cast<const std::uint8_t*>(weights) + column * row_bytes;
-  for (std::int64_t j = 0; j < n_columns; ++j) sums[j] = 0;
-  std::int64_t j = 0;
-  for (; j + 4 <= n_columns; j += 4) add_rows<bits, parts, 4>(op, w + j * row_bytes, row, sums + j);
-  for (; j < n_columns; ++j) add_rows<bits, parts, 1>(op, w + j * row_bytes, row, sums + j);
+  const std::int64_t half = n_columns / 2;
+  const std::int64_t end = parts_of<parts>(op.k);
+  for (std::int64_t j = 0; j < half; ++j) {
+    float two[2] = {};
+    for (std::int32_t term = 0; term < op.n_int8; ++term) {
+      add_parts<bits, parts, 2>(op, w + j * row_bytes, half * row_bytes, Int8Row(op.int8[term], row), 0, end,
+                                two);
+    }
+    sums[j] = two[0];
+    sums[half + j] = two[1];
+  }
+  if (n_columns % 2 == 0) return;
+  float* const last = sums + n_columns - 1;
+  *last = 0;
+  for (std::int32_t term = 0; term < op.n_int8; ++term) {
+    add_parts<bits, parts, 1>(op, w + (n_columns - 1) * row_bytes, 0, Int8Row(op.int8[term], row), 0, end,
+                              last);
+  }
 }
 
 /// sums [n] += n terms of a row of x times the whole eights among the n_chunks of a row of quants of 4 bits;
@@ -123,25 +127,33 @@ GALAGO_INLINE std::int64_t add_eights(const GroupedRows& format, const std::uint
   return i;
 }
 
-/// sums [n_columns] = row `row` of x, in n terms, times weight rows, which are read one after the other, in
-/// step with memory
+/// sums [n_columns] = row `row` of x, in n terms, times weight rows. They are read from two places in turns,
+/// each one row after the other: processors read further ahead where there are two streams, and lose count
+/// where there are many.
 template <GroupOffset offset, int shift, int n>
 void sum_eights(const Linear& op, const std::uint8_t* w, std::int64_t row, std::int64_t n_columns,
                 float* sums) {
   const std::int64_t n_chunks = parts_of<1>(op.k);
   Int8Row x[n];
   for (int term = 0; term < n; ++term) x[term] = Int8Row(op.int8[term], row);
-  for (std::int64_t j = 0; j < n_columns; ++j, w += op.grouped->row_bytes) {
+  const auto sum_row = [&](std::int64_t j) {
+    const std::uint8_t* from = w + j * op.grouped->row_bytes;
     Dot eights[n];
     for (Dot& dot : eights) dot = zero_dot();
-    const std::int64_t done = add_eights<offset, shift, n>(*op.grouped, w, x, op.k / chunk, eights);
+    const std::int64_t done = add_eights<offset, shift, n>(*op.grouped, from, x, op.k / chunk, eights);
     float total = 0;
     for (int term = 0; term < n; ++term) {
       total += sum(eights[term]);
-      if (done < n_chunks) add_parts<4, 1, 1>(op, w, x[term], done, n_chunks, &total);
+      if (done < n_chunks) add_parts<4, 1, 1>(op, from, 0, x[term], done, n_chunks, &total);
     }
     sums[j] = total;
+  };
+  const std::int64_t half = n_columns / 2;
+  for (std::int64_t j = 0; j < half; ++j) {
+    sum_row(j);
+    sum_row(half + j);
   }
+  if (n_columns % 2 != 0) sum_row(n_columns - 1);
 }
 
 using SumEights = void (*)(const Linear& op, const std::uint8_t* w, std::int64_t row, std::int64_t n_columns,

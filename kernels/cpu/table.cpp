@@ -7,6 +7,16 @@
 #define GALAGO_REST_ISA GALAGO_ISA
 #endif
 
+#if defined(GALAGO_BF16)
+#define GALAGO_ATTENTION_ISA GALAGO_ISA
+#else
+#define GALAGO_ATTENTION_ISA GALAGO_REST_ISA
+#endif
+
+namespace galago::kernels::GALAGO_ATTENTION_ISA {
+void attention(const Attention& op, float* scratch);
+}  // namespace galago::kernels::GALAGO_ATTENTION_ISA
+
 namespace galago::kernels::GALAGO_ISA {
 void linear(const Linear& op, std::int64_t first_column, std::int64_t n_columns, float* scratch);
 void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8Rows* terms,
@@ -17,7 +27,6 @@ void quantise(const float* x, std::int64_t x_stride, std::int64_t k, const Int8R
 namespace galago::kernels::GALAGO_REST_ISA {
 void layer_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
 void rms_norm(const Norm& op, std::int64_t first_row, std::int64_t n_rows);
-void attention(const Attention& op, float* scratch);
 void rope_head(float* x, const float* table, std::int64_t head_size);
 void narrow(const float* from, void* to, Element element, std::int64_t n);
 void widen(const void* from, Element element, float* to, std::int64_t n);
@@ -40,8 +49,16 @@ constexpr bool gains_from_int8 = false;
 #endif
 #if defined(GALAGO_BF16)
 constexpr bool multiplies_bf16 = true;
+void round_to_bf16(const float* x, std::int64_t x_stride, std::int64_t m, std::int64_t k, const Bf16Rows& to,
+                   std::int64_t first_panel, std::int64_t n_panels);
 #else
 constexpr bool multiplies_bf16 = false;
+constexpr decltype(KernelTable::round_to_bf16) round_to_bf16 = nullptr;
+#endif
+#if defined(GALAGO_AMX)
+constexpr bool bf16_beats_int8 = true;
+#else
+constexpr bool bf16_beats_int8 = false;
 #endif
 
 #define GALAGO_NAME_OF(isa) #isa
@@ -51,11 +68,13 @@ const KernelTable& table() {
   static const KernelTable kernels{GALAGO_NAME(GALAGO_ISA),
                                    gains_from_int8,
                                    multiplies_bf16,
+                                   bf16_beats_int8,
                                    linear,
                                    quantise,
+                                   round_to_bf16,
                                    GALAGO_REST_ISA::layer_norm,
                                    GALAGO_REST_ISA::rms_norm,
-                                   GALAGO_REST_ISA::attention,
+                                   GALAGO_ATTENTION_ISA::attention,
                                    GALAGO_REST_ISA::rope_head,
                                    GALAGO_REST_ISA::narrow,
                                    GALAGO_REST_ISA::widen,

@@ -71,6 +71,13 @@ GALAGO_INLINE void load_sums(const float* sums, bool both) {
   _tile_loadd(2, sums + tile_rows * panel, panel_bytes);
   _tile_loadd(3, sums + tile_rows * panel + tile_rows, panel_bytes);
 }
+GALAGO_INLINE void clear_sums(bool both) {
+  _tile_zero(0);
+  _tile_zero(1);
+  if (!both) return;
+  _tile_zero(2);
+  _tile_zero(3);
+}
 template <class Number>
 GALAGO_INLINE void store_sums(Number* sums, bool both) {
   _tile_stored(0, sums, panel_bytes);

@@ -33,7 +33,8 @@ WeightRows grouped_rows(const GroupedRows& format);
 
 namespace galago::kernels::GALAGO_ISA {
 
-inline constexpr std::int64_t depth_block = 512;  // of k: a panel stays in the first-level cache
+/// Of k: a panel stays in the first-level cache.
+inline constexpr std::int64_t depth_block = width > 8 ? 256 : 512;
 inline constexpr std::int64_t panel = 2 * width;
 
 #if defined(GALAGO_BASE_ISA)
@@ -45,8 +46,8 @@ WeightRows grouped_rows(const GroupedRows& format);
 #endif
 /// Grouped weights with x in int8.
 WeightRows int8_rows(const GroupedRows& format);
-/// FP16 and BF16 with x in BF16 where it has many rows.
-WeightRows bf16_rows(Element element);
+/// The columns [first_column, end_column) of a product with x in BF16.
+void linear_bf16(const Linear& op, std::int64_t first_column, std::int64_t end_column, float* scratch);
 
 /// Brings the lines of [p, p + bytes) near. Rows that are read side by side are too many streams for what
 /// processors notice by themselves.
@@ -59,7 +60,7 @@ GALAGO_INLINE void prefetch(const void* p) {
 /// what processors fetch by themselves ends with each page.
 template <int bytes>
 GALAGO_INLINE void fetch_behind(const void* p) {
-  constexpr int distance = 4096;  // what arrives from memory while so much is computed
+  constexpr int distance = 2048;  // what arrives from memory while so much is computed
   prefetch<bytes>(static_cast<const char*>(p) + distance);
 }
 

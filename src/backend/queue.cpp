@@ -19,6 +19,10 @@ std::string_view name_of(Op op) {
       return "linear_int8";
     case Op::gated_linear_int8:
       return "gated_linear_int8";
+    case Op::linear_bf16:
+      return "linear_bf16";
+    case Op::gated_linear_bf16:
+      return "gated_linear_bf16";
     case Op::layer_norm:
       return "layer_norm";
     case Op::rms_norm:

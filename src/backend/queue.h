@@ -29,6 +29,8 @@ enum class Op {
   gated_linear,
   linear_int8,  ///< with activations rounded to int8
   gated_linear_int8,
+  linear_bf16,  ///< with activations, and wider weights, rounded to BF16
+  gated_linear_bf16,
   layer_norm,
   rms_norm,
   unfold_patches,
@@ -43,7 +45,7 @@ enum class Op {
   hand_over,  ///< from one device to the next
   choose,     ///< of tokens from logits
 };
-inline constexpr std::size_t n_ops = 17;
+inline constexpr std::size_t n_ops = 19;
 
 using memory::n_phases;
 using memory::Phase;

@@ -20,17 +20,17 @@ struct TileRegisters {
 };
 static_assert(sizeof(TileRegisters::Layout) == 64);
 
-static thread_local TileRegisters tile_registers;
+inline thread_local TileRegisters tile_registers;
 
-static inline void demand(bool holds, const char* what) {
+inline void demand(bool holds, const char* what) {
   if (holds) return;
   fprintf(stderr, "emulated AMX: %s\n", what);
   abort();
 }
-static inline void tile_release() {
+inline void tile_release() {
   memset(&tile_registers, 0, sizeof tile_registers);
 }
-static inline void tile_loadconfig(const void* layout) {
+inline void tile_loadconfig(const void* layout) {
   tile_release();
   memcpy(&tile_registers.layout, layout, sizeof tile_registers.layout);
   demand(tile_registers.layout.palette == 1 && tile_registers.layout.start_row == 0, "unknown palette");
@@ -39,25 +39,25 @@ static inline void tile_loadconfig(const void* layout) {
            "large tile");
   }
 }
-static inline int rows_of(int tile) {
+inline int rows_of(int tile) {
   demand(tile_registers.layout.rows[tile] != 0 && tile_registers.layout.row_bytes[tile] != 0, "no such tile");
   return tile_registers.layout.rows[tile];
 }
-static inline int row_bytes_of(int tile) {
+inline int row_bytes_of(int tile) {
   return tile_registers.layout.row_bytes[tile];
 }
-static inline void tile_zero(int tile) {
+inline void tile_zero(int tile) {
   rows_of(tile);
   memset(tile_registers.data[tile], 0, sizeof tile_registers.data[tile]);
 }
-static inline void tile_load(int tile, const void* from, std::int64_t stride) {
+inline void tile_load(int tile, const void* from, std::int64_t stride) {
   tile_zero(tile);
   for (int i = 0; i < rows_of(tile); ++i) {
     memcpy(tile_registers.data[tile][i], static_cast<const char*>(from) + i * stride,
            static_cast<std::size_t>(row_bytes_of(tile)));
   }
 }
-static inline void tile_store(int tile, void* to, std::int64_t stride) {
+inline void tile_store(int tile, void* to, std::int64_t stride) {
   for (int i = 0; i < rows_of(tile); ++i) {
     memcpy(static_cast<char*>(to) + i * stride, tile_registers.data[tile][i],
            static_cast<std::size_t>(row_bytes_of(tile)));
@@ -66,7 +66,7 @@ static inline void tile_store(int tile, void* to, std::int64_t stride) {
 
 /// sums += a b: add(sum, quad of a, quad of b) for each quad of k.
 template <class Sum, class Add>
-static inline void tile_multiply(int sums, int a, int b, Add add) {
+inline void tile_multiply(int sums, int a, int b, Add add) {
   const int quads = row_bytes_of(a) / 4;
   demand(rows_of(sums) == rows_of(a) && quads == rows_of(b) && row_bytes_of(sums) == row_bytes_of(b),
          "shapes do not fit");
@@ -83,14 +83,14 @@ static inline void tile_multiply(int sums, int a, int b, Add add) {
   }
 }
 /// TDPBSUD: signed bytes times unsigned ones.
-static inline void tile_dpbsud(int sums, int a, int b) {
+inline void tile_dpbsud(int sums, int a, int b) {
   tile_multiply<std::int32_t>(sums, a, b,
                               [](std::int32_t& sum, const std::uint8_t* x, const std::uint8_t* w) {
                                 for (int i = 0; i < 4; ++i) sum += static_cast<std::int8_t>(x[i]) * w[i];
                               });
 }
 /// TDPBF16PS: two products of neighbours.
-static inline void tile_dpbf16ps(int sums, int a, int b) {
+inline void tile_dpbf16ps(int sums, int a, int b) {
   tile_multiply<float>(sums, a, b, [](float& sum, const std::uint8_t* x, const std::uint8_t* w) {
     std::uint16_t left[2], right[2];
     memcpy(left, x, 4);

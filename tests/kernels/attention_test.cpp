@@ -1,4 +1,5 @@
 // attention against the reference: ragged lengths, one token, page borders, odd heads, grouped queries.
+#include <cmath>
 #include <numeric>
 
 #include "backend/cpu/cpu_backend_class.h"
@@ -16,8 +17,8 @@ using kernels::Element;
 class AttentionTest : public KernelTest {
  public:
   void attend(const kernels::Attention& op) const {
-    const std::int64_t n_scratch =
-        kernels::attention_scratch_floats(op.n_rows * op.group, op.head_size, op.blocks.grouped != nullptr);
+    const std::int64_t n_scratch = kernels::attention_scratch_floats(op.n_rows * op.group, op.head_size,
+                                                                     op.blocks.grouped != nullptr, op.bf16);
     std::vector<float> scratch(static_cast<std::size_t>(n_scratch), 99);
     kernels().attention(op, scratch.data());
   }
@@ -204,32 +205,35 @@ TEST_P(AttentionTest, AWindowOverAllChangesNothing) {
   }
 }
 
-TEST_P(AttentionTest, SurvivesScoresFarApart) {
-  // One key a thousand above the others: their weights vanish, and nothing overflows.
-  const std::int64_t head_size = 8, tokens = 70, rows = 12;
-  std::vector<float> q(8 * rows, 1), k(static_cast<std::size_t>(tokens * head_size), -60), v(k.size(), 5);
+/// One key a thousand above the others: their weights vanish, and nothing overflows.
+void check_scores_far_apart(const AttentionTest& test, std::int64_t n_rows, bool bf16) {
+  const std::int64_t head_size = 8, tokens = 70;
+  std::vector<float> q(static_cast<std::size_t>(8 * n_rows), 1), out(q.size());
+  std::vector<float> k(static_cast<std::size_t>(tokens * head_size), -60), v(k.size(), 5);
   for (std::int64_t d = 0; d < head_size; ++d) {
     k[static_cast<std::size_t>(66 * head_size + d)] = 60;
     v[static_cast<std::size_t>(66 * head_size + d)] = -3;
   }
-  for (const std::int64_t n_rows : {std::int64_t{1}, rows}) {
-    std::vector<float> out(static_cast<std::size_t>(8 * n_rows));
-    attend({q.data(),
-            8,
-            out.data(),
-            8,
-            0,
-            n_rows,
-            1,
-            head_size,
-            1,
-            tokens,
-            0,
-            {k.data(), v.data(), head_size, Element::f32, kernels::max_block_keys},
-            nullptr,
-            0});
-    for (const float value : out) EXPECT_EQ(value, -3);
-  }
+  test.attend({.q = q.data(),
+               .q_stride = 8,
+               .out = out.data(),
+               .out_stride = 8,
+               .first_row = 0,
+               .n_rows = n_rows,
+               .group = 1,
+               .head_size = head_size,
+               .scale = 1,
+               .first_limit = tokens,
+               .limit_step = 0,
+               .blocks = {k.data(), v.data(), head_size, Element::f32, kernels::max_block_keys},
+               .pages = nullptr,
+               .page_stride = 0,
+               .bf16 = bf16});
+  for (const float value : out) EXPECT_EQ(value, -3);
+}
+
+TEST_P(AttentionTest, SurvivesScoresFarApart) {
+  for (const std::int64_t n_rows : {1, 12}) check_scores_far_apart(*this, n_rows, false);
 }
 
 /// `values` in rows of `format`, and what these hold.
@@ -299,6 +303,131 @@ TEST_P(AttentionTest, ManyQueriesEqualOneByOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, AttentionTest, every_table(), table_name);
+
+class Bf16AttentionTest : public AttentionTest {};
+
+/// As BF16 has them.
+std::vector<float> rounded(std::vector<float> values) {
+  std::vector<std::byte> bytes(values.size() * 2);
+  from_f32(DType::bf16, values, bytes);
+  to_f32(DType::bf16, bytes, values);
+  return values;
+}
+
+TEST_P(Bf16AttentionTest, BidirectionalEqualsTheReferenceOnRoundedOperands) {
+  constexpr float log2_e = 1.44269504088896341F, ln_2 = 0.693147180559945309F;
+  for (const std::int64_t tokens : {9, 64, 65, 130, 200}) {
+    for (const std::int64_t head_size : {4, 13, 32, 40, 88}) {
+      SCOPED_TRACE(::testing::Message() << tokens << " tokens, heads of " << head_size);
+      const std::int64_t stride = head_size + 7;
+      const auto size = static_cast<std::size_t>(tokens * stride);
+      const auto k = rounded(random_floats(size, 2, 2)), v = rounded(random_floats(size, 3));
+      auto q = random_floats(size, 1, 2);
+      std::vector<float> out(size, 99);
+      const float scale = 0.3F;
+      attend({.q = q.data(),
+              .q_stride = stride,
+              .out = out.data(),
+              .out_stride = stride,
+              .first_row = 0,
+              .n_rows = tokens,
+              .group = 1,
+              .head_size = head_size,
+              .scale = scale,
+              .first_limit = tokens,
+              .limit_step = 0,
+              .blocks = {k.data(), v.data(), stride, Element::f32, kernels::max_block_keys},
+              .pages = nullptr,
+              .page_stride = 0,
+              .bf16 = true});
+      // Queries are rounded as they are multiplied: so that scores are powers of two.
+      for (float& value : q) value *= scale * log2_e;
+      q = rounded(std::move(q));
+      for (std::int64_t row = 0; row < tokens; ++row) {
+        const auto expected = kernels::reference::attend(q.data() + row * stride, k.data(), v.data(), stride,
+                                                         tokens, head_size, ln_2);
+        for (std::int64_t d = 0; d < head_size; ++d) {
+          // Weights sum to 1, each is off by 2^-9 of itself at most, and values are below 1.
+          ASSERT_NEAR(out[static_cast<std::size_t>(row * stride + d)], expected[static_cast<std::size_t>(d)],
+                      0.0021);
+        }
+        ASSERT_EQ(out[static_cast<std::size_t>(row * stride + head_size)], 99) << "wrote beyond the head";
+      }
+    }
+  }
+}
+
+/// What attention over pages gives in BF16, beside FP32: scores below 3 are off by some 2^-8 of themselves.
+void expect_near_fp32(const AttentionTest& test, kernels::Attention op, std::size_t n_out) {
+  std::vector<float> out(n_out), expected(n_out);
+  op.out = expected.data();
+  test.attend(op);
+  op.out = out.data();
+  op.bf16 = true;
+  test.attend(op);
+  for (std::size_t i = 0; i < n_out; ++i) ASSERT_NEAR(out[i], expected[i], 0.03) << "number " << i;
+}
+
+TEST_P(Bf16AttentionTest, PagesWindowsAndSinksAreAsInFp32) {
+  const std::int64_t group = 3;
+  const Grouped format{8, 32, DType::f16, GroupOffset::none};
+  for (const std::int64_t head_size : {6, 32, 80}) {
+    for (const auto& [before, rows] : {std::pair<std::int64_t, std::int64_t>{0, 17}, {37, 21}, {200, 40}}) {
+      for (const auto& [window, sinks] :
+           {std::pair<std::int64_t, std::int64_t>{0, 0}, {1, 0}, {20, 3}, {90, 70}}) {
+        SCOPED_TRACE(::testing::Message() << before << " + " << rows << " tokens, heads of " << head_size
+                                          << ", window " << window << ", sinks " << sinks);
+        Paged paged(before + rows, head_size, Element::f16);
+        const auto q = random_floats(static_cast<std::size_t>(rows * group * head_size), 1,
+                                     2 / std::sqrt(static_cast<float>(head_size)));
+        std::vector<float> out(q.size());
+        kernels::Attention op = paged.causal(q, out, before, group);
+        op.window = window;
+        op.sinks = sinks;
+        expect_near_fp32(*this, op, out.size());
+
+        const std::vector<std::byte> bytes = quantise(format, head_size, paged.values);
+        const std::int64_t row_bytes = static_cast<std::int64_t>(layout_of(format, head_size).row_bytes);
+        const kernels::GroupedRows grouped = backend::rows_of(format, head_size);
+        op.blocks = {bytes.data(),       bytes.data() + Paged::page_tokens * row_bytes,
+                     head_size,          Element::f32,
+                     Paged::page_tokens, &grouped};
+        op.page_stride = 2 * Paged::page_tokens * row_bytes;
+        expect_near_fp32(*this, op, out.size());
+      }
+    }
+  }
+}
+
+TEST_P(Bf16AttentionTest, SurvivesScoresFarApart) {
+  check_scores_far_apart(*this, 12, true);
+}
+
+TEST_P(Bf16AttentionTest, WhatIsNotANumberStaysSo) {
+  const std::int64_t tokens = 70, head_size = 16;
+  std::vector<float> values(static_cast<std::size_t>(tokens * head_size), 0.5F), out(values.size());
+  std::vector<float> keys = values;
+  keys[static_cast<std::size_t>(68 * head_size)] = NAN;
+  attend({.q = values.data(),
+          .q_stride = head_size,
+          .out = out.data(),
+          .out_stride = head_size,
+          .first_row = 0,
+          .n_rows = tokens,
+          .group = 1,
+          .head_size = head_size,
+          .scale = 1,
+          .first_limit = tokens,
+          .limit_step = 0,
+          .blocks = {keys.data(), values.data(), head_size, Element::f32, kernels::max_block_keys},
+          .pages = nullptr,
+          .page_stride = 0,
+          .bf16 = true});
+  for (const float value : out) EXPECT_TRUE(std::isnan(value));
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Bf16AttentionTest);
+INSTANTIATE_TEST_SUITE_P(Isa, Bf16AttentionTest, ::testing::ValuesIn(bf16_tables_to_test()), table_name);
 
 }  // namespace
 }  // namespace galago::testing

@@ -57,6 +57,7 @@ GALAGO_BINARY(min_ps, Floats, Floats, Floats, _mm256_min_ps)
 GALAGO_BINARY(and_ps, Floats, Floats, Floats, _mm256_and_ps)
 GALAGO_BINARY(or_ps, Floats, Floats, Floats, _mm256_or_ps)
 GALAGO_BINARY(andnot_ps, Floats, Floats, Floats, _mm256_andnot_ps)
+GALAGO_BINARY(or_si512, Ints, Ints, Ints, _mm256_or_si256)
 GALAGO_BINARY(add_epi16, Ints, Ints, Ints, _mm256_add_epi16)
 GALAGO_BINARY(add_epi32, Ints, Ints, Ints, _mm256_add_epi32)
 GALAGO_BINARY(madd_epi16, Ints, Ints, Ints, _mm256_madd_epi16)
@@ -119,6 +120,41 @@ GALAGO_EMULATED Floats round_ps(const Floats& a) {
   return {{_mm256_round_ps(a.half[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
            _mm256_round_ps(a.half[1], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}};
 }
+GALAGO_EMULATED Floats floor_ps(const Floats& a) {
+  return {{_mm256_floor_ps(a.half[0]), _mm256_floor_ps(a.half[1])}};
+}
+GALAGO_EMULATED Floats round_ps(const Floats& a, int rounding) {
+  return (rounding & 3) == _MM_FROUND_TO_NEG_INF ? floor_ps(a) : round_ps(a);
+}
+GALAGO_EMULATED Floats pick_ps(unsigned mask, const Floats& yes, const Floats& no) {
+  float from[16], to[16];
+  memcpy(from, &yes, sizeof from);
+  memcpy(to, &no, sizeof to);
+  for (int i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) to[i] = from[i];
+  }
+  return load_ps(to);
+}
+/// Lanes that are not asked for may lie outside of any memory.
+GALAGO_EMULATED Floats load_some(const Floats& otherwise, unsigned mask, const float* p) {
+  float to[16];
+  memcpy(to, &otherwise, sizeof to);
+  for (int i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) to[i] = p[i];
+  }
+  return load_ps(to);
+}
+/// VSCALEFPS: a times two to the power of b's floor.
+GALAGO_EMULATED Floats scale_ps(const Floats& a, const Floats& b) {
+  float value[16], power[16];
+  memcpy(value, &a, sizeof value);
+  memcpy(power, &b, sizeof power);
+  for (int i = 0; i < 16; ++i) value[i] *= exp2f(floorf(power[i]));
+  return load_ps(value);
+}
+GALAGO_EMULATED void store_ints(void* p, const Ints& a) {
+  memcpy(p, &a, sizeof a);
+}
 GALAGO_EMULATED Floats permute_ps(const Ints& index, const Floats& a) {
   std::int32_t at[16];
   float from[16], to[16];
@@ -163,6 +199,13 @@ GALAGO_EMULATED Bf16x16 narrow_bf16(const Floats& a) {
   }
   return r;
 }
+/// VCVTNE2PS2BF16: `low` comes first.
+GALAGO_EMULATED Bf16x32 narrow_bf16(const Floats& high, const Floats& low) {
+  const Bf16x16 halves[2] = {narrow_bf16(low), narrow_bf16(high)};
+  Bf16x32 r;
+  memcpy(&r, halves, sizeof r);
+  return r;
+}
 /// VDPBF16PS: two products of neighbours, added to 32 bits.
 GALAGO_EMULATED Floats dpbf16(const Floats& sums, const Bf16x32& a, const Bf16x32& b) {
   float to[16];
@@ -187,6 +230,7 @@ GALAGO_EMULATED Floats dpbf16(const Floats& sums, const Bf16x32& a, const Bf16x3
 #define _mm512_and_ps(a, b) galago_emulated::and_ps(a, b)
 #define _mm512_castps_pd(a) galago_emulated::castps_pd(a)
 #define _mm512_castsi512_ps(a) galago_emulated::castsi512_ps(a)
+#define _mm512_cvtne2ps_pbh(high, low) galago_emulated::narrow_bf16(high, low)
 #define _mm512_cvtneps_pbh(a) galago_emulated::narrow_bf16(a)
 #define _mm512_div_ps(a, b) galago_emulated::div_ps(a, b)
 #define _mm512_dpbf16_ps(sums, a, b) galago_emulated::dpbf16(sums, a, b)
@@ -208,15 +252,20 @@ GALAGO_EMULATED Floats dpbf16(const Floats& sums, const Bf16x32& a, const Bf16x3
 #define _mm512_maskz_max_ps(mask, a, b) galago_emulated::max_ps(a, b)
 #define _mm512_maskz_min_ps(mask, a, b) galago_emulated::min_ps(a, b)
 #define _mm512_maskz_permutexvar_ps(mask, index, a) galago_emulated::permute_ps(index, a)
-#define _mm512_maskz_roundscale_ps(mask, a, rounding) galago_emulated::round_ps(a)
+#define _mm512_mask_loadu_ps(otherwise, mask, p) galago_emulated::load_some(otherwise, mask, p)
+#define _mm512_maskz_mov_ps(mask, a) galago_emulated::pick_ps(mask, a, galago_emulated::set1_ps(0))
+#define _mm512_maskz_roundscale_ps(mask, a, rounding) galago_emulated::round_ps(a, rounding)
+#define _mm512_maskz_scalef_ps(mask, a, b) galago_emulated::scale_ps(a, b)
 #define _mm512_maskz_slli_epi32(mask, a, count) galago_emulated::shift_left(a, count)
 #define _mm512_mul_ps(a, b) galago_emulated::mul_ps(a, b)
+#define _mm512_or_si512(a, b) galago_emulated::or_si512(a, b)
 #define _mm512_or_ps(a, b) galago_emulated::or_ps(a, b)
 #define _mm512_set1_epi16(a) galago_emulated::set1_epi16(a)
 #define _mm512_set1_epi32(a) galago_emulated::set1_epi32(a)
 #define _mm512_set1_ps(a) galago_emulated::set1_ps(a)
 #define _mm512_setzero_si512() galago_emulated::set1_epi32(0)
 #define _mm512_storeu_ps(p, a) galago_emulated::store_ps(p, a)
+#define _mm512_storeu_si512(p, a) galago_emulated::store_ints(p, a)
 #define _mm512_sub_ps(a, b) galago_emulated::sub_ps(a, b)
 #define _mm256_dpbusd_epi32(sums, a, b) galago_emulated::dpbusd_256(sums, a, b)
 #define _mm256_dpbusd_avx_epi32(sums, a, b) galago_emulated::dpbusd_256(sums, a, b)

@@ -28,6 +28,23 @@ double computed_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+/// Memory that begins with a cache line, as the engine's does: vectors across two lines take twice as long.
+template <class Type>
+class Lines {
+ public:
+  explicit Lines(std::size_t n) : memory_(n + 64 / sizeof(Type)) {}
+  explicit Lines(const std::vector<Type>& values) : Lines(values.size()) {
+    std::copy(values.begin(), values.end(), data());
+  }
+  Type* data() {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    return reinterpret_cast<Type*>((address + 63) / 64 * 64);
+  }
+
+ private:
+  std::vector<Type> memory_;
+};
+
 struct Timing {
   double best;
   double median;
@@ -124,24 +141,44 @@ void print(std::string_view what, const Timing& timing, double work, double ceil
   std::fflush(stdout);
 }
 
-/// Weights [n, k] of any element type read from `memory`, which holds small numbers in each of them.
+/// Room for rows of x in BF16.
+struct Bf16Room {
+  Bf16Room(std::int64_t m, std::int64_t k)
+      : n_panels((m + kernels::bf16_panel - 1) / kernels::bf16_panel),
+        pairs(static_cast<std::size_t>(n_panels * (k + 15) / 16 * 8 * kernels::bf16_panel)),
+        rows{pairs.data(), (k + 15) / 16 * 8} {}
+
+  void round(const KernelTable& table, const float* x, std::int64_t m, std::int64_t k) const {
+    table.round_to_bf16(x, k, m, k, rows, 0, n_panels);
+  }
+
+  std::int64_t n_panels;
+  Lines<std::uint32_t> pairs;
+  kernels::Bf16Rows rows;
+};
+
+/// Weights [n, k] of any element type read from `memory`, which holds small numbers in each of them. `bf16`:
+/// x is rounded to BF16, which is part of the time.
 void bench_linear(const KernelTable& table, const Ceilings& ceilings, Element element, std::int64_t m,
-                  std::int64_t n, std::int64_t k, const std::vector<std::uint64_t>& memory) {
+                  std::int64_t n, std::int64_t k, bool bf16, const std::vector<std::uint64_t>& memory) {
   const std::size_t weight_bytes = static_cast<std::size_t>(n * k) * (element == Element::f32 ? 4 : 2);
   // One row: every call finds weights that no cache holds.
   const std::size_t n_copies = m == 1 ? memory.size() * 8 / weight_bytes : 1;
-  const auto x = random_floats(static_cast<std::size_t>(m * k), 1);
-  std::vector<float> y(static_cast<std::size_t>(m * n));
-  std::vector<float> scratch(kernels::linear_scratch_floats);
+  Lines x(random_floats(static_cast<std::size_t>(m * k), 1));
+  Lines<float> y(static_cast<std::size_t>(m * n));
+  Lines<float> scratch(kernels::linear_scratch_floats(bf16));
+  Bf16Room room(m, k);
   std::size_t copy = 0;
   const Timing timing = measure([&] {
     const auto* w = reinterpret_cast<const char*>(memory.data()) + copy++ % n_copies * weight_bytes;
-    table.linear(
-        {x.data(), k, w, nullptr, element, m, n, k, nullptr, Activation::none, nullptr, 0, y.data(), n}, 0, n,
-        scratch.data());
+    if (bf16) room.round(table, x.data(), m, k);
+    kernels::Linear op{x.data(),         k,       w, nullptr,  element, m, n, k, nullptr,
+                       Activation::none, nullptr, 0, y.data(), n};
+    op.bf16 = bf16 ? &room.rows : nullptr;
+    table.linear(op, 0, n, scratch.data());
   });
-  const std::string what =
-      fmt::format("{} linear {}, m {}, n {}, k {}", table.name, name_of(element), m, n, k);
+  const std::string what = fmt::format("{} linear {}, {}m {}, n {}, k {}", table.name, name_of(element),
+                                       bf16 ? "x in BF16, " : "", m, n, k);
   if (m == 1) {
     print(what, timing, static_cast<double>(weight_bytes), ceilings.bytes, "GB/s");
   } else {
@@ -150,30 +187,35 @@ void bench_linear(const KernelTable& table, const Ceilings& ceilings, Element el
 }
 
 /// Grouped weights [n, k] read from `memory`; one row: beyond every cache. `int8`: x is rounded to int8,
-/// which is part of the time.
+/// which is part of the time, `bf16`: to that.
 void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Grouped& format, std::int64_t m,
-                   bool int8, const std::vector<std::uint64_t>& memory) {
+                   bool int8, bool bf16, const std::vector<std::uint64_t>& memory) {
   const std::int64_t n = m == 1 ? 4096 : 1024, k = n;
   const Bytes weight_bytes = static_cast<Bytes>(n) * WeightFormat(format).row_bytes(k);
   const std::size_t n_copies = m == 1 ? memory.size() * 8 / weight_bytes : 1;
-  const auto x = random_floats(static_cast<std::size_t>(m * k), 1);
-  std::vector<float> y(static_cast<std::size_t>(m * n));
-  std::vector<float> scratch(kernels::linear_scratch_floats);
+  Lines x(random_floats(static_cast<std::size_t>(m * k), 1));
+  Lines<float> y(static_cast<std::size_t>(m * n));
+  Lines<float> scratch(kernels::linear_scratch_floats(bf16));
   std::vector<std::int8_t> quants(static_cast<std::size_t>(m * k));
   std::vector<float> scales(static_cast<std::size_t>(m * k / 32)), sums(scales.size());
   const kernels::GroupedRows grouped = backend::rows_of(format, k);
   const bool paired = m <= kernels::linear_few_rows && kernels::reads_in_eights(grouped);
+  Bf16Room room(m, k);
   const kernels::Int8Rows rows{quants.data(), k, scales.data(), sums.data(), 32, paired};
   std::size_t copy = 0;
   const Timing timing = measure([&] {
     const auto* w = reinterpret_cast<const char*>(memory.data()) + copy++ % n_copies * weight_bytes;
     if (int8) table.quantise(x.data(), k, k, &rows, 1, 0, m);
+    if (bf16) room.round(table, x.data(), m, k);
     table.linear({x.data(), k, w, nullptr, Element::f32, m, n, k, nullptr, Activation::none, nullptr, 0,
-                  y.data(), n, &grouped, int8 ? &rows : nullptr},
+                  y.data(), n, &grouped, int8 ? &rows : nullptr, 1, bf16 ? &room.rows : nullptr},
                  0, n, scratch.data());
   });
   const std::string what = fmt::format("{} linear {}, {}m {}, n {}, k {}", table.name, describe(format),
-                                       int8 ? "x in int8, " : "", m, n, k);
+                                       int8   ? "x in int8, "
+                                       : bf16 ? "x in BF16, "
+                                              : "",
+                                       m, n, k);
   if (m == 1) {
     print(what, timing, static_cast<double>(weight_bytes), ceilings.bytes, "GB/s");
   } else {
@@ -182,16 +224,17 @@ void bench_grouped(const KernelTable& table, const Ceilings& ceilings, const Gro
 }
 
 /// One head of one picture of 577 tokens.
-void bench_tile(const KernelTable& table, const Ceilings& ceilings) {
+void bench_tile(const KernelTable& table, const Ceilings& ceilings, bool bf16) {
+  const std::int64_t at_once = kernels::max_queries(bf16);
   const std::int64_t tokens = 577, head_size = 64, stride = 1024;
-  const auto values = random_floats(static_cast<std::size_t>(3 * tokens * stride), 1);
-  std::vector<float> out(static_cast<std::size_t>(tokens * stride));
+  Lines values(random_floats(static_cast<std::size_t>(3 * tokens * stride), 1));
+  Lines<float> out(static_cast<std::size_t>(tokens * stride));
   const float* k = values.data() + tokens * stride;
-  std::vector<float> scratch(
-      static_cast<std::size_t>(kernels::attention_scratch_floats(kernels::max_queries, head_size, false)));
+  Lines<float> scratch(
+      static_cast<std::size_t>(kernels::attention_scratch_floats(at_once, head_size, false, bf16)));
   const Timing timing = measure([&] {
-    for (std::int64_t first = 0; first < tokens; first += kernels::max_queries) {
-      const std::int64_t n_rows = std::min(kernels::max_queries, tokens - first);
+    for (std::int64_t first = 0; first < tokens; first += at_once) {
+      const std::int64_t n_rows = std::min(at_once, tokens - first);
       table.attention({values.data(),
                        stride,
                        out.data(),
@@ -205,12 +248,16 @@ void bench_tile(const KernelTable& table, const Ceilings& ceilings) {
                        0,
                        {k, k + tokens * stride, stride, Element::f32, kernels::max_block_keys},
                        nullptr,
-                       0},
+                       0,
+                       0,
+                       0,
+                       bf16},
                       scratch.data());
     }
   });
-  print(fmt::format("{} attend_tile, {} tokens, head of {}", table.name, tokens, head_size), timing,
-        4.0 * static_cast<double>(tokens * tokens * head_size), ceilings.operations, "GFLOP/s");
+  print(fmt::format("{} attend_tile{}, {} tokens, head of {}", table.name, bf16 ? " in BF16" : "", tokens,
+                    head_size),
+        timing, 4.0 * static_cast<double>(tokens * tokens * head_size), ceilings.operations, "GFLOP/s");
 }
 
 /// One token after 4,000 others: a group of four query heads over FP16 pages that no cache holds.
@@ -262,7 +309,9 @@ void bench_all() {
     for (const std::int64_t m : {1, 16, 576}) {
       for (const Element element : {Element::f32, Element::f16, Element::bf16}) {
         const std::int64_t size = m == 1 ? 4096 : 1024;
-        bench_linear(*table, ceilings, element, m, size, size, memory);
+        bench_linear(*table, ceilings, element, m, size, size, false, memory);
+        if (table->multiplies_bf16 && element != Element::f32 && m > kernels::linear_few_rows)
+          bench_linear(*table, ceilings, element, m, size, size, true, memory);
       }
     }
     for (const Grouped& format :
@@ -271,13 +320,16 @@ void bench_all() {
           Grouped{4, 128, DType::f16, GroupOffset::zero_point},
           Grouped{4, 64, DType::f32, GroupOffset::none, Codebook::nf4}}) {
       for (const std::int64_t m : {1, 16, 576}) {
-        bench_grouped(*table, ceilings, format, m, false, memory);
+        bench_grouped(*table, ceilings, format, m, false, false, memory);
+        if (table->multiplies_bf16 && m > kernels::linear_few_rows)
+          bench_grouped(*table, ceilings, format, m, false, true, memory);
         if (kernels::multiplies_int8(backend::rows_of(format, 32))) {
-          bench_grouped(*table, ceilings, format, m, true, memory);
+          bench_grouped(*table, ceilings, format, m, true, false, memory);
         }
       }
     }
-    bench_tile(*table, ceilings);
+    bench_tile(*table, ceilings, false);
+    if (table->multiplies_bf16) bench_tile(*table, ceilings, true);
     bench_decode(*table, ceilings, memory);
   }
 }

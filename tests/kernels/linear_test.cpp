@@ -64,7 +64,7 @@ void check(const kernels::KernelTable& kernels, const Problem& problem, std::int
   const auto biases = random_floats(static_cast<std::size_t>(n), 4);
   std::vector<float> y = random_floats(static_cast<std::size_t>(m * y_stride), 5);
   const std::vector<float> before = y;
-  std::vector<float> scratch(kernels::linear_scratch_floats);
+  std::vector<float> scratch(kernels::linear_scratch_floats(false));
 
   const kernels::Linear op{x.data(),
                            x_stride,
@@ -160,7 +160,7 @@ TEST_P(LinearTest, GivesTheSameBitsHoweverTheColumnsAreSplit) {
   const auto w = random_floats(static_cast<std::size_t>(n * k), 2);
   std::vector<float> whole(static_cast<std::size_t>(m * n));
   std::vector<float> parts(whole.size());
-  std::vector<float> scratch(kernels::linear_scratch_floats);
+  std::vector<float> scratch(kernels::linear_scratch_floats(false));
   kernels::Linear op{x.data(), k, w.data(),     nullptr, Element::f32, m, n, k, nullptr, Activation::none,
                      nullptr,  0, whole.data(), n};
   kernels().linear(op, 0, n, scratch.data());

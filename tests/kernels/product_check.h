@@ -27,7 +27,8 @@ struct ProductBound {
 inline void expect_equals_reference(const kernels::KernelTable& kernels, kernels::Linear op,
                                     const ProductValues& values, std::int64_t columns_at_once,
                                     const ProductBound& bound) {
-  std::vector<float> y(static_cast<std::size_t>(op.m * op.n)), scratch(kernels::linear_scratch_floats);
+  std::vector<float> y(static_cast<std::size_t>(op.m * op.n)),
+      scratch(kernels::linear_scratch_floats(op.bf16 != nullptr));
   op.y = y.data();
   op.y_stride = op.n;
   if (op.up != nullptr) op.activation = kernels::Activation::silu;

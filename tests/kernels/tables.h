@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ inline void PrintTo(const KernelTable* table, std::ostream* stream) {
 
 #if defined(GALAGO_EMULATED_KERNELS)
 namespace galago::kernels::emulated_avx_vnni {
+const KernelTable& table();
+}
+namespace galago::kernels::emulated_avx512 {  // with VNNI
 const KernelTable& table();
 }
 namespace galago::kernels::emulated_avx512_bf16 {
@@ -45,10 +49,20 @@ inline std::vector<const kernels::KernelTable*> tables_to_test() {
 #if defined(GALAGO_EMULATED_KERNELS)
   if (cpu_features().avx2_fma_f16c) {
     tables.push_back(&kernels::emulated_avx_vnni::table());
+    tables.push_back(&kernels::emulated_avx512::table());
     tables.push_back(&kernels::emulated_avx512_bf16::table());
     tables.push_back(&kernels::emulated_amx::table());
   }
 #endif
+  return tables;
+}
+
+/// Those of them that multiply BF16.
+inline std::vector<const kernels::KernelTable*> bf16_tables_to_test() {
+  auto tables = tables_to_test();
+  tables.erase(std::remove_if(tables.begin(), tables.end(),
+                              [](const kernels::KernelTable* table) { return !table->multiplies_bf16; }),
+               tables.end());
   return tables;
 }
 

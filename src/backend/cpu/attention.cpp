@@ -7,9 +7,14 @@
 namespace galago::backend {
 namespace {
 
-/// Query rows of one piece of attention work, each with `group` heads.
-std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group) {
-  return std::min(n_rows, std::max<std::int64_t>(1, kernels::max_queries / group));
+/// Query rows of one piece of attention work at most, each with `group` heads.
+std::int64_t most_rows(std::int64_t n_rows, std::int64_t group, bool bf16) {
+  return std::min(n_rows, std::max<std::int64_t>(1, kernels::max_queries(bf16) / group));
+}
+
+/// Query rows of one piece, so that all are of about one size.
+std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group, bool bf16) {
+  return n_rows == 0 ? 0 : ceil_div(n_rows, ceil_div(n_rows, most_rows(n_rows, group, bf16)));
 }
 
 }  // namespace
@@ -51,11 +56,20 @@ void CpuBackend::store_row(const float* from, std::int64_t n, const WeightFormat
   for (std::int64_t group = 0; group < layout_of(grouped, n).n_groups; ++group) row.put_scale(group, NAN);
 }
 
+bool CpuBackend::attends_in_bf16() const {
+  return products_ != Products::exact && kernels_.multiplies_bf16;
+}
+
+bool CpuBackend::attends_in_bf16(const LayerPages& pages) const {
+  return attends_in_bf16() && (pages.format.is_grouped() || pages.format.dtype() != DType::f32);
+}
+
 void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, const Matrix& v,
                              std::int64_t tokens_per_tile, const Heads& heads, const Matrix& out) {
-  const std::int64_t query_rows = rows_of_work(tokens_per_tile, 1);
+  const bool bf16 = attends_in_bf16();
+  const std::int64_t query_rows = rows_of_work(tokens_per_tile, 1, bf16);
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
-  const std::int64_t n_scratch = kernels::attention_scratch_floats(query_rows, heads.head_size, false);
+  const std::int64_t n_scratch = kernels::attention_scratch_floats(query_rows, heads.head_size, false, bf16);
   float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
   exec.queue.submit(Op::attend_tile, costs::attend_tile(q, tokens_per_tile, heads, k), [&] {
     const std::int64_t n_tiles = q.rows / tokens_per_tile;
@@ -80,7 +94,8 @@ void CpuBackend::attend_tile(Execution& exec, const Matrix& q, const Matrix& k, 
                           .blocks = {k.row(row) + column, v.row(row) + column, k.stride,
                                      kernels::Element::f32, kernels::max_block_keys},
                           .pages = nullptr,
-                          .page_stride = 0},
+                          .page_stride = 0,
+                          .bf16 = bf16},
                          scratch + thread * n_scratch);
     });
   });
@@ -90,17 +105,19 @@ void CpuBackend::attend_pages(Execution& exec, const Matrix& q, const StepRows& 
                               const Heads& heads, const Matrix& out) {
   const std::span<const SequenceRows> sequences = step.sequences;
   const std::int64_t group = heads.n_heads / heads.n_kv_heads;
+  const bool bf16 = attends_in_bf16(pages);
   std::int64_t n_scratch = 0;
   for (const SequenceRows& rows : sequences) {
-    n_scratch =
-        std::max(n_scratch, kernels::attention_scratch_floats(group * rows_of_work(rows.n_rows, group),
-                                                              heads.head_size, pages.format.is_grouped()));
+    // Fewer rows may come in larger pieces, so what a plan holds for many must be enough for the largest.
+    const std::int64_t n_queries = group * most_rows(rows.n_rows, group, bf16);
+    n_scratch = std::max(n_scratch, kernels::attention_scratch_floats(n_queries, heads.head_size,
+                                                                      pages.format.is_grouped(), bf16));
   }
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations, pool_.n_threads() * n_scratch);
   exec.queue.submit(Op::attend_pages, costs::attend_pages(q, sequences, pages, heads), [&] {
     for (const SequenceRows& rows : sequences) {
-      const std::int64_t query_rows = rows_of_work(rows.n_rows, group);
+      const std::int64_t query_rows = rows_of_work(rows.n_rows, group, bf16);
       const std::int64_t n_blocks = ceil_div(rows.n_rows, query_rows);
       pool_.parallel_for(heads.n_kv_heads * n_blocks, [&](std::int64_t item, int thread) {
         const std::int64_t first = item % n_blocks * query_rows;
@@ -140,7 +157,8 @@ void CpuBackend::attend_rows(const Matrix& q, const SequenceRows& rows, const La
        .pages = rows.pages.data(),
        .page_stride = static_cast<std::int64_t>(pages.page_stride),
        .window = heads.window,
-       .sinks = heads.sinks},
+       .sinks = heads.sinks,
+       .bf16 = attends_in_bf16(pages)},
       scratch);
 }
 

@@ -11,8 +11,8 @@ namespace galago::backend {
 enum class Products {
   exact,    ///< FP32: weights are widened, exact to rounding
   rounded,  ///< activations are rounded first where that is several times faster: to int8 (in groups of 32)
-            ///< for quants of 4 bits, and with VNNI of 8; to BF16 for 16-bit weights where the machine
-            ///< multiplies it
+            ///< for quants of 4 bits, and with VNNI of 8; with many rows to BF16, as their weights are, for
+            ///< 16-bit weights and in attention where the machine multiplies it, with AMX for quants, too
 };
 
 /// `n_threads` 0: one per usable core. The instruction set is the widest that the machine has, or what the

@@ -68,9 +68,13 @@ class CpuBackend final : public Backend {
   std::int32_t int8_terms(const kernels::Linear& op) const;
   void round_to_int8(const kernels::Linear& op);
   bool rounds_to_bf16(const kernels::Linear& op) const;
-  void round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const;
+  void round_to_bf16(const kernels::Linear& op);
   /// Scratch for x in int8.
   kernels::Int8Rows take_int8_rows(Execution& exec, const kernels::Linear& op) const;
+  /// Attention of many rows, as products of many rows, rounds its operands where the machine multiplies BF16;
+  /// not those that pages hold in FP32.
+  bool attends_in_bf16() const;
+  bool attends_in_bf16(const LayerPages& pages) const;
   void embed_row(const Weight& table, std::int64_t row, float* to) const;
   /// Columns of one piece of work: several pieces a thread, so that a slow one does not hold up all.
   std::int64_t column_grain(const kernels::Linear& op) const;

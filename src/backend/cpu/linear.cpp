@@ -25,9 +25,10 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     grouped = rows_of(w.format.grouped(), op.k);
     op.grouped = &grouped;
   }
+  const bool bf16 = rounds_to_bf16(op);
   const memory::Scope scope(exec.arena.region(memory::RegionId::activations));
   float* scratch = exec.arena.array<float>(memory::RegionId::activations,
-                                           pool_.n_threads() * kernels::linear_scratch_floats);
+                                           pool_.n_threads() * kernels::linear_scratch_floats(bf16));
   std::array<kernels::Int8Rows, kernels::max_int8_terms> terms{};
   const std::int32_t n_terms = int8_terms(op);
   if (n_terms > 0) {
@@ -36,18 +37,19 @@ void CpuBackend::submit_linear(Execution& exec, Op kind, const Cost& cost, kerne
     for (std::int32_t i = 0; i < n_terms; ++i) terms[static_cast<std::size_t>(i)] = take_int8_rows(exec, op);
     if (products_ != Products::exact) kind = kind == Op::linear ? Op::linear_int8 : Op::gated_linear_int8;
   }
-  kernels::Bf16Rows bf16{};
-  if (rounds_to_bf16(op)) {
-    bf16.stride = op.k + op.k % 2;
-    bf16.values = exec.arena.array<std::uint16_t>(memory::RegionId::activations, op.m * bf16.stride);
-    op.bf16 = &bf16;
+  kernels::Bf16Rows rows{};
+  if (bf16) {
+    rows.n_pairs = ceil_div(op.k, 16) * 8;
+    rows.pairs = exec.arena.array<std::uint32_t>(
+        memory::RegionId::activations,
+        ceil_div(op.m, kernels::bf16_panel) * rows.n_pairs * kernels::bf16_panel);
+    op.bf16 = &rows;
+    kind = kind == Op::linear ? Op::linear_bf16 : Op::gated_linear_bf16;
   }
   if (op.m == 0) return;
   exec.queue.submit(kind, cost, [&] {
     if (op.int8 != nullptr) round_to_int8(op);
-    if (op.bf16 != nullptr) {
-      for_rows(op.m, [&](std::int64_t first, std::int64_t count) { round_to_bf16(op, first, count); });
-    }
+    if (op.bf16 != nullptr) round_to_bf16(op);
     multiply_columns(op, scratch);
   });
 }
@@ -57,12 +59,12 @@ void CpuBackend::multiply_columns(const kernels::Linear& op, float* scratch) {
   pool_.parallel_for(ceil_div(op.n, grain), [&](std::int64_t item, int thread) {
     const std::int64_t first = item * grain;
     const std::int64_t count = std::min(grain, op.n - first);
-    kernels_.linear(op, first, count, scratch + thread * kernels::linear_scratch_floats);
+    kernels_.linear(op, first, count, scratch + thread * kernels::linear_scratch_floats(op.bf16 != nullptr));
   });
 }
 
 std::int32_t CpuBackend::int8_terms(const kernels::Linear& op) const {
-  if (op.grouped == nullptr || !kernels::multiplies_int8(*op.grouped)) return 0;
+  if (op.grouped == nullptr || !kernels::multiplies_int8(*op.grouped) || rounds_to_bf16(op)) return 0;
   if (products_ == Products::exact) {
     // Unpacking weights of 4 bits to FP32 takes longer than three whole products do.
     return op.m <= kernels::linear_few_rows && kernels::reads_in_eights(*op.grouped) ? kernels::max_int8_terms
@@ -85,16 +87,16 @@ void CpuBackend::round_to_int8(const kernels::Linear& op) {
 }
 
 bool CpuBackend::rounds_to_bf16(const kernels::Linear& op) const {
-  return op.grouped == nullptr && products_ != Products::exact && kernels_.multiplies_bf16 &&
-         op.element != kernels::Element::f32 && op.m > kernels::linear_few_rows;
+  if (products_ == Products::exact || !kernels_.multiplies_bf16 || op.m <= kernels::linear_few_rows)
+    return false;
+  if (op.grouped == nullptr) return op.element != kernels::Element::f32;
+  return kernels_.bf16_beats_int8 || !kernels::multiplies_int8(*op.grouped);
 }
 
-void CpuBackend::round_to_bf16(const kernels::Linear& op, std::int64_t first, std::int64_t count) const {
-  for (std::int64_t row = first; row < first + count; ++row) {
-    std::uint16_t* to = op.bf16->values + row * op.bf16->stride;
-    kernels_.narrow(op.x + row * op.x_stride, to, kernels::Element::bf16, op.k);
-    if (op.k % 2 != 0) to[op.k] = 0;
-  }
+void CpuBackend::round_to_bf16(const kernels::Linear& op) {
+  pool_.parallel_for(ceil_div(op.m, kernels::bf16_panel), [&](std::int64_t panel, int) {
+    kernels_.round_to_bf16(op.x, op.x_stride, op.m, op.k, *op.bf16, panel, 1);
+  });
 }
 
 kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Linear& op) const {
@@ -112,7 +114,7 @@ kernels::Int8Rows CpuBackend::take_int8_rows(Execution& exec, const kernels::Lin
 std::int64_t CpuBackend::column_grain(const kernels::Linear& op) const {
   // Threads that start together do not end together: what the last one has left should be short. Of many rows
   // of x that is a few panels, of a few rows microseconds.
-  const std::int64_t pieces = (op.m > kernels::linear_few_rows ? 4 : 16) * pool_.n_threads();
+  const std::int64_t pieces = (op.m > kernels::linear_few_rows ? 4 : 8) * pool_.n_threads();
   return std::max<std::int64_t>(1, ceil_div(ceil_div(op.n, pieces), kernels::linear_column_grain)) *
          kernels::linear_column_grain;
 }

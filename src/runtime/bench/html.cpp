@@ -90,12 +90,11 @@ std::string result_section(const BenchResult& result, std::size_t number) {
   std::string html = fmt::format("<h2>{}. {}</h2>\n", number, html_escaped(runtime::key_of(result)));
   if (!result.error.empty())
     return html + fmt::format("<p class=\"warn\">{}</p>\n", html_escaped(result.error));
-  html += fmt::format(
-      "<p>{}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} GFLOP/s. {} tiles, {} image tokens; {} "
-      "runs.</p>\n",
-      html_escaped(result.machine.cpu), html_escaped(result.machine.device),
-      result.machine.copy_bytes_per_second / 1e9, result.machine.read_bytes_per_second / 1e9,
-      result.machine.flops_per_second / 1e9, result.tiles, result.image_tokens, result.repeats);
+  html += fmt::format("<p>{}; {}: {}, copies {:.1f} GB/s. {} tiles, {} image tokens; {} runs.</p>\n",
+                      html_escaped(result.machine.cpu), html_escaped(result.machine.device),
+                      runtime::ceilings_text(result.machine.ceilings()),
+                      result.machine.copy_bytes_per_second / 1e9, result.tiles, result.image_tokens,
+                      result.repeats);
   html += "<table><tr><th>stage</th><th>per item</th><th>rate</th><th>spread</th><th>of roofline</th></tr>\n";
   for (const BenchStage& stage : result.stages) html += stage_row(stage);
   html += "</table>\n";

@@ -15,7 +15,8 @@ OrderedJson machine_json(const BenchMachine& machine) {
           {"copy_bytes_per_second", machine.copy_bytes_per_second},
           {"read_bytes_per_second", machine.read_bytes_per_second},
           {"flops_per_second", machine.flops_per_second},
-          {"int8_flops_per_second", machine.int8_flops_per_second}};
+          {"int8_flops_per_second", machine.int8_flops_per_second},
+          {"bf16_flops_per_second", machine.bf16_flops_per_second}};
 }
 
 OrderedJson stage_json(const BenchStage& stage) {
@@ -73,7 +74,8 @@ BenchMachine parse_machine(const Json& json) {
           json.at("copy_bytes_per_second"),
           json.at("read_bytes_per_second"),
           json.at("flops_per_second"),
-          json.value("int8_flops_per_second", 0.0)};
+          json.value("int8_flops_per_second", 0.0),
+          json.value("bf16_flops_per_second", 0.0)};
 }
 
 BenchStage parse_stage(const Json& json) {

@@ -56,7 +56,8 @@ BenchMachine measure_machine(backend::Backend& backend, int n_threads) {
           copy_bandwidth(n_threads),
           ceilings.bytes_per_second,
           ceilings.flops_per_second,
-          ceilings.int8_flops_per_second};
+          ceilings.int8_flops_per_second,
+          ceilings.bf16_flops_per_second};
 }
 
 }  // namespace galago::runtime

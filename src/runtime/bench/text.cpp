@@ -42,11 +42,9 @@ std::string stage_line(const BenchStage& stage) {
 std::string result_text(const BenchResult& result) {
   if (!result.error.empty()) return fmt::format("{}\n  {}\n", runtime::key_of(result), result.error);
   const BenchMachine& machine = result.machine;
-  std::string text =
-      fmt::format("{}\n  {}; {}: copy {:.1f} GB/s, read {:.1f} GB/s, FP32 {:.1f} and int8 {:.1f} GFLOP/s\n",
-                  runtime::key_of(result), machine.cpu, machine.device, machine.copy_bytes_per_second / 1e9,
-                  machine.read_bytes_per_second / 1e9, machine.flops_per_second / 1e9,
-                  machine.int8_flops_per_second / 1e9);
+  std::string text = fmt::format("{}\n  {}; {}: {}, copies {:.1f} GB/s\n", runtime::key_of(result),
+                                 machine.cpu, machine.device, runtime::ceilings_text(machine.ceilings()),
+                                 machine.copy_bytes_per_second / 1e9);
   text += fmt::format("  {} tiles, {} image tokens; {} runs\n\n", result.tiles, result.image_tokens,
                       result.repeats);
   text += fmt::format("  {:<16} {:>12} {:>22} {:>8} {:>12} {:>12}\n", "stage", "per item", "rate", "spread",

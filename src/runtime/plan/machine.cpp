@@ -60,11 +60,6 @@ ProbePlan plan_probe(backend::Backend& backend, const Probe& probe) {
   return {arena.occupancy(), queue.ledger()};
 }
 
-bool rounds_activations(backend::Backend& backend, const Probe& probe) {
-  const backend::Ledger ledger = plan_probe(backend, probe).ledger;
-  return ledger.costs[0][static_cast<std::size_t>(backend::Op::linear_int8)].flops > 0;
-}
-
 /// Operations (flops or bytes, as `work` says) per second of the best of several runs.
 double best_rate(backend::Backend& backend, const Probe& probe, double work, double seconds) {
   memory::Arena arena = memory::Arena::laid_out(plan_probe(backend, probe).memory, backend.device_memory());
@@ -83,6 +78,16 @@ double best_rate(backend::Backend& backend, const Probe& probe, double work, dou
     elapsed = std::chrono::duration<double>(after - start).count();
   }
   return work / best;
+}
+
+/// The rate of the first of the probes that the backend multiplies in this way; 0: none.
+double best_rate_of(backend::Backend& backend, backend::Op op, std::initializer_list<Probe> probes,
+                    double seconds) {
+  for (const Probe& probe : probes) {
+    const backend::Cost cost = plan_probe(backend, probe).ledger.costs[0][static_cast<std::size_t>(op)];
+    if (cost.flops > 0) return best_rate(backend, probe, cost.flops, seconds);
+  }
+  return 0;
 }
 
 std::uint64_t read_number(const std::filesystem::path& file) {
@@ -135,6 +140,13 @@ std::uint64_t device_code_bytes(const std::string& path) {
 constexpr Probe compute{256, 512, 512};
 constexpr double compute_flops = 2.0 * static_cast<double>(compute.rows * compute.width * compute.features);
 
+Probe compute_with(WeightFormat format, std::int64_t rows = compute.rows) {
+  return {rows, compute.width, compute.features, format};
+}
+
+// What tiles multiply in a moment takes long to lay out: more rows, which more weights meet.
+constexpr Probe compute_bf16{512, 1024, 2048, DType::bf16};
+
 /// What one control group's files say of its memory.
 struct GroupFiles {
   const char* limit;  ///< "max" in version 2 reads as 0: none
@@ -156,6 +168,18 @@ void add_limits(const std::filesystem::path& root, const std::filesystem::path& 
     }
     if (at == root) break;
   }
+}
+
+double arithmetic_ceiling(backend::Op op, const MachineCeilings& ceilings) {
+  const bool int8 = op == backend::Op::linear_int8 || op == backend::Op::gated_linear_int8;
+  // Attention is multiplied as the products around it are.
+  const bool bf16 = op == backend::Op::linear_bf16 || op == backend::Op::gated_linear_bf16 ||
+                    op == backend::Op::attend_tile || op == backend::Op::attend_pages;
+  const double own = int8   ? ceilings.int8_flops_per_second
+                     : bf16 ? ceilings.bf16_flops_per_second
+                            : ceilings.flops_per_second;
+  // Cards are known by one ceiling of their arithmetic.
+  return own > 0 ? own : ceilings.flops_per_second;
 }
 
 }  // namespace
@@ -181,11 +205,12 @@ MachineCeilings measure_ceilings(backend::Backend& backend, const CeilingEffort&
   const double bytes = 4.0 * static_cast<double>(stream.width * stream.features);
   MachineCeilings ceilings{best_rate(backend, compute, compute_flops, effort.seconds),
                            best_rate(backend, stream, bytes, effort.seconds)};
-  Probe rounded = compute;
-  rounded.format = four_bits;
-  if (rounds_activations(backend, rounded)) {
-    ceilings.int8_flops_per_second = best_rate(backend, rounded, compute_flops, effort.seconds);
-  }
+  // Where many rows are multiplied in BF16, a single one still is in int8.
+  ceilings.int8_flops_per_second =
+      best_rate_of(backend, backend::Op::linear_int8, {compute_with(four_bits), compute_with(four_bits, 1)},
+                   effort.seconds);
+  ceilings.bf16_flops_per_second =
+      best_rate_of(backend, backend::Op::linear_bf16, {compute_bf16}, effort.seconds);
   return ceilings;
 }
 
@@ -239,10 +264,7 @@ std::uint64_t total_memory() {
 }
 
 double roofline_seconds(backend::Op op, const backend::Cost& cost, const MachineCeilings& ceilings) {
-  const bool int8 = op == backend::Op::linear_int8 || op == backend::Op::gated_linear_int8;
-  // Cards are known by one ceiling of their arithmetic.
-  const double flops =
-      int8 && ceilings.int8_flops_per_second > 0 ? ceilings.int8_flops_per_second : ceilings.flops_per_second;
+  const double flops = arithmetic_ceiling(op, ceilings);
   const double arithmetic = flops > 0 ? cost.flops / flops : 0;
   const double traffic =
       ceilings.bytes_per_second > 0

@@ -36,20 +36,10 @@ std::string devices_text(const Plan& plan) {
   return text;
 }
 
-/// Where there is one.
-std::string int8_ceiling_text(const MachineCeilings& ceilings) {
-  if (ceilings.int8_flops_per_second == 0) return "";
-  return fmt::format(" in FP32 and {:.1f} with int8", ceilings.int8_flops_per_second / 1e9);
-}
-
-std::string ceilings_text(const MachineCeilings& ceilings) {
-  return fmt::format("{:.1f} GFLOP/s{}, {:.1f} GB/s", ceilings.flops_per_second / 1e9,
-                     int8_ceiling_text(ceilings), ceilings.bytes_per_second / 1e9);
-}
-
 nlohmann::ordered_json ceilings_json(const MachineCeilings& ceilings) {
   return {{"flops_per_second", ceilings.flops_per_second},
           {"int8_flops_per_second", ceilings.int8_flops_per_second},
+          {"bf16_flops_per_second", ceilings.bf16_flops_per_second},
           {"bytes_per_second", ceilings.bytes_per_second}};
 }
 
@@ -183,7 +173,7 @@ std::string to_text(const Plan& plan) {
   for (const DevicePlan& device : plan.devices) {
     if (&device != &plan.devices.front()) text += "; ";
     if (plan.devices.size() > 1) text += device.name + " ";
-    text += ceilings_text(device.ceilings);
+    text += runtime::ceilings_text(device.ceilings);
   }
   return text + "\n";
 }

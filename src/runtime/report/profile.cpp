@@ -101,10 +101,7 @@ std::string to_text(const Profile& profile) {
   const MachineCeilings& ceilings = profile.ceilings;
   text += fmt::format("  {:<8} {:<18} {:>7} {:>11}\n", "all", "", "", time_text(all));
   if (ceilings.flops_per_second == 0) return text;
-  text += fmt::format("  ceilings: {:.1f} GFLOP/s in FP32, ", ceilings.flops_per_second / 1e9);
-  if (ceilings.int8_flops_per_second > 0)
-    text += fmt::format("{:.1f} with int8, ", ceilings.int8_flops_per_second / 1e9);
-  return text + fmt::format("{:.1f} GB/s\n", ceilings.bytes_per_second / 1e9);
+  return text + "  ceilings: " + runtime::ceilings_text(ceilings) + "\n";
 }
 
 std::string to_json(const Profile& profile) {
@@ -121,6 +118,7 @@ std::string to_json(const Profile& profile) {
                                        {"ceilings",
                                         {{"flops_per_second", profile.ceilings.flops_per_second},
                                          {"int8_flops_per_second", profile.ceilings.int8_flops_per_second},
+                                         {"bf16_flops_per_second", profile.ceilings.bf16_flops_per_second},
                                          {"bytes_per_second", profile.ceilings.bytes_per_second}}}};
   return json.dump(2) + "\n";
 }
