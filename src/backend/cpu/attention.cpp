@@ -12,9 +12,9 @@ std::int64_t most_rows(std::int64_t n_rows, std::int64_t group, bool bf16) {
   return std::min(n_rows, std::max<std::int64_t>(1, kernels::max_queries(bf16) / group));
 }
 
-/// Query rows of one piece, so that all are of about one size.
+/// Query rows of one piece, so that all are of about one size; 1 where there are none.
 std::int64_t rows_of_work(std::int64_t n_rows, std::int64_t group, bool bf16) {
-  return n_rows == 0 ? 0 : ceil_div(n_rows, ceil_div(n_rows, most_rows(n_rows, group, bf16)));
+  return n_rows == 0 ? 1 : ceil_div(n_rows, ceil_div(n_rows, most_rows(n_rows, group, bf16)));
 }
 
 }  // namespace
